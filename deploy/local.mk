@@ -1,0 +1,1 @@
+# programs and files of deploy

@@ -1,0 +1,30 @@
+/* key.h: a principal's secret keys: signing (Ed25519), transport (CURVE, X25519), sealing (X25519).
+ *
+ * Kept in one file, mode 0600 (refused otherwise), INI-like text of hex; loaded into sodium_malloc'ed memory, wiped on
+ * release, never logged. The IDP's root key file may be protected by a passphrase (Argon2id, crypto_secretbox).
+ */
+#ifndef ASSAY_AUTH_KEY_H
+#define ASSAY_AUTH_KEY_H
+
+#include "base/net.h"
+#include "proto/envelope.h"
+
+struct keys {
+    struct sign_key sign;
+    struct net_key transport;
+    uint8_t seal_pub[32];
+    uint8_t *seal_sec; /* 32 bytes, locked */
+};
+
+int keys_make (struct keys *k, struct err *e);
+int keys_save (const struct keys *k, const char *path, struct err *e); /* refuses to overwrite */
+int keys_load (struct keys *k, const char *path, struct err *e);
+void keys_release (struct keys *k);
+
+/* The root key: `pass` NULL or "" for an unprotected file. rootkey_load asks the callback only when the file is protected. */
+int rootkey_make (struct sign_key *k, struct err *e);
+int rootkey_save (const struct sign_key *k, const char *path, const char *pass, struct err *e);
+int rootkey_load (struct sign_key *k, const char *path, int (*ask) (char *pass, size_t size), struct err *e);
+void rootkey_release (struct sign_key *k);
+
+#endif

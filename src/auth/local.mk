@@ -1,0 +1,2 @@
+noinst_LIBRARIES += libauth.a
+libauth_a_SOURCES = 

@@ -1,0 +1,30 @@
+/* file.h: files that survive a crash.
+ *
+ * file_write: temp file beside the target, write, fsync, rename, fsync of the folder: after success the new content is
+ * there for good, after a crash the old or the new, never a mixture. Modes are set at creation (0600 for secrets).
+ */
+#ifndef ASSAY_BASE_FILE_H
+#define ASSAY_BASE_FILE_H
+
+#include <sys/types.h>
+
+#include "base/bytes.h"
+
+int file_write (const char *path, struct bytes content, mode_t mode, struct err *e);
+int file_read (const char *path, size_t max, struct buf *out, struct err *e);      /* refuses more than max bytes; regular files only */
+int file_mkdirs (const char *path, mode_t mode, struct err *e);                    /* like mkdir -p */
+int file_sync_dir (const char *path, struct err *e);
+/* Remove path and all below it, never following a link, never leaving its file system. Absent is fine. */
+int file_remove_tree (const char *path, struct err *e);
+/* Hold path (created 0600) as a lock until the process ends; ERR_FAILED naming the holder's pid if another has it. Returns the fd. */
+int file_lock (const char *path, struct err *e);
+bool file_write_all (int fd, const void *p, size_t len);                           /* retries EINTR and short writes; errno */
+bool file_read_exact (int fd, void *p, size_t len);
+void fd_close (int *fd);                                                           /* for CLEANUP; -1 is fine */
+
+int64_t time_now_us (void);                                                        /* CLOCK_REALTIME, microseconds since 1970 */
+int64_t time_mono_ms (void);                                                       /* CLOCK_MONOTONIC, milliseconds */
+void time_format (int64_t us, char out[32]);                                       /* RFC 3339 in UTC, milliseconds */
+bool time_parse (const char *s, int64_t *us);                                      /* RFC 3339, @SECONDS, or NUMBER(s|m|h|d) "ago" relative: "-2h" */
+
+#endif

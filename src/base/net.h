@@ -1,0 +1,59 @@
+/* net.h: CURVE sockets set up the one right way, and who sent what.
+ *
+ * Every socket gets: CURVE, MAXMSGSIZE, HWM, LINGER, ROUTER_MANDATORY (routers), heartbeats, handshake limit, IPv6. A server
+ * fails closed: net_start() runs the ZAP handler before the first bind, every server socket has a ZAP domain and
+ * ZMQ_ZAP_ENFORCE_DOMAIN, and the handler admits only keys that are in the set that net_admit() last installed.
+ * One assay message is one frame; a ROUTER's message is [routing id][frame], a PUB's is [topic][frame].
+ *
+ * The peer's identity is the User-Id that the ZAP handler attached: its transport key. It is read per message, and must be
+ * looked up in the roster per message, as a handshake outlives a revocation.
+ *
+ * Threads: net_start/net_stop once a process; net_admit from any thread. Sockets belong to one thread.
+ */
+#ifndef ASSAY_BASE_NET_H
+#define ASSAY_BASE_NET_H
+
+#include <czmq.h>
+
+#include "base/bytes.h"
+
+#define NET_FRAME_MAX (4u << 20) /* bytes; the largest message of the protocol with room to spare */
+
+struct net_key {         /* one CURVE key pair, raw */
+    uint8_t pub[32];
+    uint8_t *sec;        /* 32 bytes in locked memory, owned by its loader */
+};
+
+int net_start (struct err *e); /* blocks signals' default handling in czmq, starts ZAP (admitting nobody) */
+void net_stop (void);
+/* Install the set of transport keys admitted at handshakes (copied). With `tokens`, further keys admitted (enrolment). */
+void net_admit (const uint8_t (*keys)[32], size_t count);
+
+/* zmq_opts: high water marks in messages. endpoint "tcp://127.0.0.1:*" picks a port; net_endpoint() tells the real one. */
+zsock_t *net_router (const char *endpoint, const struct net_key *key, int hwm, struct err *e);
+zsock_t *net_xpub (const char *endpoint, const struct net_key *key, int hwm, struct err *e); /* XPUB_MANUAL, verbose */
+zsock_t *net_dealer (const char *endpoint, const uint8_t server[32], const struct net_key *key, int hwm, struct err *e);
+zsock_t *net_sub (const char *endpoint, const uint8_t server[32], const struct net_key *key, int hwm, struct err *e);
+const char *net_endpoint (zsock_t *s);
+
+struct net_in {          /* one received message; net_in_release when done */
+    uint8_t route[256];  /* ROUTER: routing id; XPUB: none; SUB: topic */
+    size_t route_len;
+    uint8_t peer[32];    /* transport key of the sender (servers) */
+    bool has_peer;
+    zmq_msg_t frame;
+    struct bytes data;   /* the frame's bytes, borrowed from `frame` */
+};
+/* Receive without blocking. 1: got one; 0: nothing there; -1: a message that breaks the framing (wrong count of parts,
+ * too large), already dropped, with EC_* in *e and route/peer filled so that it can be answered and counted. */
+int net_recv (zsock_t *s, struct net_in *in, struct err *e);
+void net_in_release (struct net_in *in);
+/* Send one frame without blocking; route is the ROUTER's id or the PUB's topic, else none. 0; -1 with EC_BUSY at the HWM, EC_NOT_FOUND when the peer is gone. */
+int net_send (zsock_t *s, struct bytes route, struct bytes frame, struct err *e);
+/* Wait until readable or timeout (ms, -1 for ever). true: readable. */
+bool net_wait (zsock_t *s, int timeout_ms);
+
+/* A signalfd for SIGTERM, SIGINT and SIGHUP, which are blocked in all threads from here on; call first in main(). */
+int net_signals (struct err *e);
+
+#endif
