@@ -1,0 +1,10 @@
+if HAVE_CRITERION
+check_PROGRAMS += tests/unit/test_manifest tests/unit/test_cas
+TESTS += tests/unit/test_manifest tests/unit/test_cas
+tests_unit_test_manifest_SOURCES = tests/unit/test_manifest.c
+tests_unit_test_manifest_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_manifest_LDADD = libstore.a $(BASE_LIBS) $(CRITERION_LIBS)
+tests_unit_test_cas_SOURCES = tests/unit/test_cas.c
+tests_unit_test_cas_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_cas_LDADD = libstore.a $(BASE_LIBS) $(CRITERION_LIBS)
+endif
