@@ -112,7 +112,7 @@ on_events (struct server *s, const struct msg_events *list)
         return;
     }
     s->seq = seq;
-    s->more = seq < list->last;
+    s->more = s->more || seq < list->last; /* an event may have come after this answer was made */
 }
 
 static void
