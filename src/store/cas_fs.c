@@ -2,6 +2,8 @@
  *
  * A batch is made durable by syncs over the whole of it: a few files are synced one by one, many by one syncfs(2), once for the
  * bytes before they get their names and once for the names. */
+#include "config.h"
+
 #include "store/cas_impl.h"
 
 #include <dirent.h>
