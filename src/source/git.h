@@ -8,24 +8,28 @@
 
 #include "base/bytes.h"
 
-struct git_commit {
+struct git_rev {
     char id[65];
     int64_t time;      /* committer's, seconds since 1970 */
     char *message;     /* cleaned for display is the caller's task */
 };
-void git_commit_release (struct git_commit *c);
+void git_rev_release (struct git_rev *c);
 
 /* Resolve rev (name, branch, prefix, id) in the repository at or above `path`. */
-int git_resolve (const char *path, const char *rev, struct git_commit *c, struct err *e);
+int git_resolve (const char *path, const char *rev, struct git_rev *c, struct err *e);
 int git_read_file (const char *path, const char *commit, const char *file, size_t max, struct buf *out, struct err *e);
 /* Where the repository's git folder is; bare tells which kind. */
 int git_dir (const char *path, struct buf *gitdir, bool *bare, struct err *e);
 int git_config_get (const char *path, const char *key, struct buf *value, struct err *e); /* EC_NOT_FOUND */
 int git_config_set (const char *path, const char *key, const char *value, struct err *e);
-int git_remote_url (const char *path, const char *remote, struct buf *url, struct err *e);
+int git_origin_url (const char *path, const char *remote, struct buf *url, struct err *e);
 /* Every ref under refs/heads and refs/tags: callback (name, commit id). */
 int git_refs (const char *path, int (*each) (void *arg, const char *ref, const char *id), void *arg, struct err *e);
 
+/* What may be fetched from: https://, ssh://, git://, USER@HOST:PATH; and, only after git_allow_file (true), file:///PATH on
+ * this machine (the worker's owner says so in its configuration). Everything else is refused before git runs. */
+void git_allow_file (bool yes);
+int git_url_check (const char *url, struct err *e);
 /* Fetch exactly `commit` from url into the bare mirror (created if absent), confined, within timeout_ms. Kills what it started on timeout. */
 int git_fetch (const char *mirror, const char *url, const char *commit, int timeout_ms, struct err *e);
 bool git_has (const char *mirror, const char *commit);

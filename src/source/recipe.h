@@ -1,4 +1,4 @@
-/* recipe.h: `.assay.yml`: parse (libcyaml), check, expand. Pure.
+/* recipe.h: `.assay.yml`: parse (libyaml events), check against one table of keys, expand. Pure.
  *
  * Errors read "FILE:LINE:COLUMN: what (what is allowed)", kind ERR_USAGE. Aliases are refused; size at most 256 KiB.
  * The result is a list of expanded steps as in messages.def `step` (matrix, environment and defaults applied), which
