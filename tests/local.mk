@@ -1,1 +1,2 @@
 # programs and files of tests
+include tests/unit/store.mk

@@ -1,0 +1,312 @@
+/* cas_fs.c: blobs as files: DIR/blobs/XX/HEX, written in DIR/aside/BATCH/HEX, damaged ones in DIR/quarantine/HEX.
+ *
+ * A batch is made durable by syncs over the whole of it: a few files are synced one by one, many by one syncfs(2), once for the
+ * bytes before they get their names and once for the names. */
+#include "config.h"
+
+#include "store/cas_impl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define FEW 8 /* up to so many files fdatasync costs less than syncfs */
+
+struct fs {
+    int root, blobs, aside, quarantine;
+    int fan[256];
+    atomic_uint batches;
+};
+struct fs_batch {
+    struct fs *fs;
+    char name[16];
+    int dir, fd;
+    struct digest *v;
+    size_t n, cap;
+};
+
+static int
+sub_dir (int at, const char *name, bool make, struct err *e)
+{
+    if (make && mkdirat (at, name, 0700) == -1 && errno != EEXIST)
+        return err_errno (e, "store: make folder %s", name);
+    int fd = openat (at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd == -1 ? err_errno (e, "store: open folder %s", name) : fd;
+}
+
+static void
+fs_close (void *self)
+{
+    struct fs *f = self;
+
+    for (int i = 0; i < 256; i++)
+        fd_close (&f->fan[i]);
+    fd_close (&f->quarantine);
+    fd_close (&f->aside);
+    fd_close (&f->blobs);
+    fd_close (&f->root);
+    free (f);
+}
+
+static void *
+fs_open (const char *dir, bool look, struct err *e)
+{
+    struct fs *f = xcalloc (1, sizeof *f);
+    CLEANUP (free_ptr) char *aside = xasprintf ("%s/aside", dir);
+
+    f->root = f->blobs = f->aside = f->quarantine = -1;
+    for (int i = 0; i < 256; i++)
+        f->fan[i] = -1;
+    if (!look && (file_mkdirs (dir, 0700, e) == -1 || file_remove_tree (aside, e) == -1))
+        goto fail;
+    f->root = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->root == -1) {
+        err_errno (e, "store: open %s", dir);
+        goto fail;
+    }
+    if ((f->blobs = sub_dir (f->root, "blobs", !look, e)) == -1 || (f->aside = sub_dir (f->root, "aside", !look, e)) == -1
+        || (f->quarantine = sub_dir (f->root, "quarantine", !look, e)) == -1)
+        goto fail;
+    for (int i = 0; i < 256; i++) {
+        char name[3];
+        snprintf (name, sizeof name, "%02x", i);
+        if ((f->fan[i] = sub_dir (f->blobs, name, !look, e)) == -1)
+            goto fail;
+    }
+    if (!look && syncfs (f->root) == -1) {
+        err_errno (e, "store: sync %s", dir);
+        goto fail;
+    }
+    return f;
+fail:
+    fs_close (f);
+    return NULL;
+}
+
+static int
+fan_of (struct fs *f, const struct digest *d, char hex[DIGEST_HEX])
+{
+    digest_hex (d, hex);
+    return f->fan[d->b[0]];
+}
+
+static bool
+fs_stat (void *self, const struct digest *d, uint64_t *size, struct cas_stamp *stamp)
+{
+    char hex[DIGEST_HEX];
+    struct stat st;
+    int fan = fan_of (self, d, hex);
+
+    if (fstatat (fan, hex, &st, AT_SYMLINK_NOFOLLOW) == -1 || !S_ISREG (st.st_mode))
+        return false;
+    *size = (uint64_t) st.st_size;
+    *stamp = (struct cas_stamp){ { (uint64_t) st.st_ino, (uint64_t) st.st_size, (uint64_t) st.st_ctim.tv_sec, (uint64_t) st.st_ctim.tv_nsec } };
+    return true;
+}
+
+static int
+fs_read (void *self, const struct digest *d, uint64_t offset, void *p, size_t len, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    int fan = fan_of (self, d, hex);
+    CLEANUP (fd_close) int fd = openat (fan, hex, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd == -1)
+        return errno == ENOENT ? err_code (e, EC_NOT_FOUND, "blob %s is not here", hex) : err_code (e, EC_DAMAGED, "blob %s: %s", hex, strerror (errno));
+    for (size_t got = 0; got < len;) {
+        ssize_t n = pread (fd, (uint8_t *) p + got, len - got, (off_t) (offset + got));
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_code (e, EC_DAMAGED, "blob %s: %s", hex, n == 0 ? "shorter than it should be" : strerror (errno));
+        got += (size_t) n;
+    }
+    return 0;
+}
+
+static int
+fs_remove (void *self, const struct digest *d, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    int fan = fan_of (self, d, hex);
+
+    if (unlinkat (fan, hex, 0) == -1 && errno != ENOENT)
+        return err_errno (e, "store: remove blob %s", hex);
+    return 0;
+}
+
+static int
+fs_set_aside (void *self, const struct digest *d, struct err *e)
+{
+    struct fs *f = self;
+    char hex[DIGEST_HEX];
+    int fan = fan_of (f, d, hex);
+
+    if (renameat (fan, hex, f->quarantine, hex) == -1)
+        return err_errno (e, "store: set aside blob %s", hex);
+    fsync (fan);
+    fsync (f->quarantine);
+    return 0;
+}
+
+static int
+fs_each (void *self, void (*fn) (void *arg, const struct digest *d, uint64_t size), void *arg, struct err *e)
+{
+    struct fs *f = self;
+
+    for (int i = 0; i < 256; i++) {
+        int fd = openat (f->fan[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd == -1 ? NULL : fdopendir (fd);
+        struct dirent *entry;
+
+        if (dir == NULL) {
+            fd_close (&fd);
+            return err_errno (e, "store: read blobs/%02x", i);
+        }
+        while ((entry = readdir (dir)) != NULL) {
+            struct digest d;
+            struct cas_stamp stamp;
+            uint64_t size;
+            if (digest_parse (entry->d_name, &d) && d.b[0] == i && fs_stat (f, &d, &size, &stamp))
+                fn (arg, &d, size);
+        }
+        closedir (dir);
+    }
+    return 0;
+}
+
+static uint64_t
+fs_space (void *self)
+{
+    struct fs *f = self;
+    struct statvfs st;
+
+    return fstatvfs (f->root, &st) == -1 ? 0 : (uint64_t) st.f_bavail * st.f_frsize;
+}
+
+static void *
+fs_batch (void *self)
+{
+    struct fs_batch *b = xcalloc (1, sizeof *b);
+
+    b->fs = self;
+    b->dir = b->fd = -1;
+    snprintf (b->name, sizeof b->name, "%u", atomic_fetch_add (&b->fs->batches, 1));
+    return b;
+}
+
+static int
+fs_aside (void *batch, const struct digest *d, struct err *e)
+{
+    struct fs_batch *b = batch;
+    char hex[DIGEST_HEX];
+
+    if (b->dir == -1 && (b->dir = sub_dir (b->fs->aside, b->name, true, e)) == -1)
+        return -1;
+    fd_close (&b->fd);
+    b->fd = openat (b->dir, digest_hex (d, hex), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (b->fd == -1)
+        return err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+    if (b->n == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 16;
+        b->v = xrealloc (b->v, b->cap * sizeof *b->v);
+    }
+    b->v[b->n++] = *d;
+    return 0;
+}
+
+static int
+fs_append (void *batch, const void *p, size_t len, struct err *e)
+{
+    struct fs_batch *b = batch;
+
+    return file_write_all (b->fd, p, len) ? 0 : err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+}
+
+static int
+fs_shut (void *batch, struct err *e)
+{
+    struct fs_batch *b = batch;
+    int fd = b->fd;
+
+    b->fd = -1;
+    return close (fd) == 0 ? 0 : err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+}
+
+static int
+sync_bytes (struct fs_batch *b)
+{
+    if (b->n > FEW)
+        return syncfs (b->dir);
+    for (size_t i = 0; i < b->n; i++) {
+        char hex[DIGEST_HEX];
+        CLEANUP (fd_close) int fd = openat (b->dir, digest_hex (&b->v[i], hex), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd == -1 || fsync (fd) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+static int
+sync_names (struct fs_batch *b)
+{
+    if (b->n > FEW)
+        return syncfs (b->dir);
+    for (size_t i = 0; i < b->n; i++)
+        if (fsync (b->fs->fan[b->v[i].b[0]]) == -1)
+            return -1;
+    return 0;
+}
+
+static int
+fs_publish (void *batch, struct err *e)
+{
+    struct fs_batch *b = batch;
+
+    if (b->n == 0)
+        return 0;
+    if (sync_bytes (b) == -1)
+        return err_code (e, EC_INTERNAL, "store: sync: %s", strerror (errno));
+    for (size_t i = 0; i < b->n; i++) {
+        char hex[DIGEST_HEX];
+        int fan = fan_of (b->fs, &b->v[i], hex);
+        if (renameat (b->dir, hex, fan, hex) == -1)
+            return err_code (e, EC_INTERNAL, "store: name blob %s: %s", hex, strerror (errno));
+    }
+    if (sync_names (b) == -1)
+        return err_code (e, EC_INTERNAL, "store: sync: %s", strerror (errno));
+    b->n = 0;
+    return 0;
+}
+
+static void
+fs_drop (void *batch)
+{
+    struct fs_batch *b = batch;
+
+    fd_close (&b->fd);
+    for (size_t i = 0; i < b->n; i++) {
+        char hex[DIGEST_HEX];
+        unlinkat (b->dir, digest_hex (&b->v[i], hex), 0);
+    }
+    if (b->dir != -1)
+        unlinkat (b->fs->aside, b->name, AT_REMOVEDIR);
+    fd_close (&b->dir);
+    free (b->v);
+    free (b);
+}
+
+const struct cas_ops cas_fs_ops = {
+    .name = "fs", .open = fs_open, .close = fs_close, .stat = fs_stat, .read = fs_read, .remove = fs_remove, .set_aside = fs_set_aside,
+    .each = fs_each, .space = fs_space, .batch = fs_batch, .aside = fs_aside, .append = fs_append, .shut = fs_shut,
+    .publish = fs_publish, .drop = fs_drop,
+};

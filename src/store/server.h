@@ -1,0 +1,113 @@
+/* server.h: the store's side of the protocol: one loop, and a thread that syncs finished uploads.
+ *
+ *     server_open (&s, &conf, &e);  server_run (s, &e);  server_close (&s);
+ * server_run returns 0 after SIGTERM or SIGINT. Everything below the line is for the files of the server only.
+ */
+#ifndef ASSAY_STORE_SERVER_H
+#define ASSAY_STORE_SERVER_H
+
+#include <pthread.h>
+
+#include "auth/realm.h"
+#include "store/access.h"
+#include "store/cas.h"
+#include "store/index.h"
+#include "store/manifest.h"
+
+struct store_conf {
+    char *dir;                  /* the realm's folder */
+    char *listen, *level;
+    int64_t quota, free_floor, max_artifact, keep, gc_every, upload_idle;
+};
+struct server;
+int server_open (struct server **s, const struct store_conf *conf, int signals, struct err *e);
+int server_run (struct server *s, struct err *e);
+void server_close (struct server **s);
+
+/* ---- inside ------------------------------------------------------------------------------------------------------------ */
+#define UPLOADS_MAX 1024
+#define UPLOADS_EACH 64                    /* open uploads of one principal */
+#define CHUNK_MAX (1u << 20)
+#define CREDIT (UINT64_C (8) << 20)        /* bytes in flight */
+#define READS_MAX 1024
+
+enum upload_state { UPLOAD_OPEN, UPLOAD_SYNCING };
+
+struct upload {
+    struct upload *next;
+    enum upload_state state;
+    struct digest id, artifact, lease_id, submission;
+    char sender[64], owner[64], project[128], ref[256], step[64];
+    int64_t expires;                       /* of the lease; INT64_MAX without */
+    struct buf raw, need;
+    struct manifest m;
+    size_t *blobs, blob_count, at;         /* wanted blobs, and the one that is being written */
+    uint64_t offset, total, in_blob, bytes;
+    struct cas_batch *batch;
+    int64_t touched;                       /* monotonic ms */
+    uint8_t route[256];                    /* who waits for the receipt */
+    size_t route_len;
+    uint64_t request;
+    struct err result;                     /* of the sync */
+    struct upload *done_next;
+};
+
+struct read_open {                         /* an artifact that a connection may read */
+    uint8_t route[256];
+    size_t route_len;
+    uint8_t peer[32];
+    struct digest artifact;
+    struct manifest m;
+    size_t *blobs, blob_count;
+    uint64_t total;
+    int64_t touched, until;                /* until: the lease's end */
+};
+
+struct server {
+    struct store_conf conf;
+    struct realm *rl;
+    struct cas *cas;
+    struct index_db *index;
+    zsock_t *router, *broker, *events;
+    char broker_name[64];
+    int signals, wake;                     /* wake: eventfd of the sync thread */
+    struct upload *uploads;
+    size_t upload_count;
+    struct read_open *reads[READS_MAX];
+    uint64_t seq, asked_request;
+    int64_t asked_at, gc_at, tick_at;
+    bool more;
+    pthread_t thread;
+    bool thread_runs, stop;
+    pthread_mutex_t lock;                  /* of todo, done, stop */
+    pthread_cond_t cond;
+    struct upload *todo, *done;
+};
+
+struct ask {                               /* a request being answered */
+    struct server *s;
+    const struct net_in *in;
+    const struct msg *m;
+    const struct principal *sender;
+};
+int reply (struct server *s, const uint8_t *route, size_t route_len, const struct msg *m);
+int ask_reply (const struct ask *a, struct msg *m);
+
+int on_put_open (struct ask *a, struct err *e);      /* upload.c */
+int on_put_chunk (struct ask *a, struct err *e);
+int on_put_done (struct ask *a, struct err *e);
+void uploads_synced (struct server *s);              /* answers what the thread has finished */
+void uploads_tick (struct server *s, int64_t mono);
+int uploads_start (struct server *s, struct err *e);
+void uploads_stop (struct server *s);
+int on_get_open (struct ask *a, struct err *e);      /* read.c */
+int on_get_next (struct ask *a, struct err *e);
+int on_name_set (struct ask *a, struct err *e);
+int on_store_list (struct ask *a, struct err *e);
+void reads_tick (struct server *s, int64_t mono);
+void read_release (struct read_open **r);
+void events_tick (struct server *s, int64_t mono);   /* feed.c: the broker's events */
+void events_ready (struct server *s);
+void events_close (struct server *s);
+
+#endif

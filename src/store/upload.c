@@ -1,0 +1,410 @@
+/* upload.c: artifacts coming in. An upload belongs to a principal and a lease, not to a connection, so that it outlives one. */
+#include "store/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+
+static void
+upload_free (struct upload *u)
+{
+    cas_batch_drop (&u->batch);
+    manifest_release (&u->m);
+    buf_release (&u->raw);
+    buf_release (&u->need);
+    free (u->blobs);
+    free (u);
+}
+
+static void
+upload_remove (struct server *s, struct upload *u)
+{
+    for (struct upload **p = &s->uploads; *p != NULL; p = &(*p)->next)
+        if (*p == u) {
+            *p = u->next;
+            s->upload_count--;
+            upload_free (u);
+            return;
+        }
+}
+
+static struct upload *
+upload_find (struct server *s, const struct digest *id, const char *sender)
+{
+    for (struct upload *u = s->uploads; u != NULL; u = u->next)
+        if (digest_eq (&u->id, id) && strcmp (u->sender, sender) == 0)
+            return u;
+    return NULL;
+}
+
+static struct digest
+upload_id (const struct digest *lease, const struct digest *artifact, const char *sender)
+{
+    struct digest_ctx *c = digest_begin ();
+    struct digest d;
+
+    digest_add (c, lease->b, sizeof lease->b);
+    digest_add (c, artifact->b, sizeof artifact->b);
+    digest_add (c, sender, strlen (sender));
+    digest_end (&c, &d);
+    return d;
+}
+
+/* Which blobs are wanted, decided once: what is here counts as here from now on, since open uploads are roots of the sweep. */
+static void
+upload_plan (struct server *s, struct upload *u)
+{
+    size_t count;
+    CLEANUP (free_ptr) size_t *all = manifest_blobs (&u->m, &count);
+    uint8_t *bits = buf_grow (&u->need, (count + 7) / 8);
+
+    memset (bits, 0, (count + 7) / 8);
+    u->blobs = xcalloc (count + 1, sizeof *u->blobs);
+    for (size_t i = 0; i < count; i++) {
+        const struct manifest_entry *entry = &u->m.v[all[i]];
+        uint64_t size;
+        if (cas_has (s->cas, &entry->digest, &size) && size == entry->size)
+            continue;
+        bits[i / 8] |= (uint8_t) (1u << (i % 8));
+        u->blobs[u->blob_count++] = all[i];
+        u->total += entry->size;
+    }
+}
+
+/* Go on to the next blob that has bytes: opens it, and ends those that are complete. */
+static int
+upload_step (struct upload *u, struct err *e)
+{
+    while (u->at < u->blob_count) {
+        const struct manifest_entry *entry = &u->m.v[u->blobs[u->at]];
+        if (u->in_blob == 0 && cas_batch_begin (u->batch, &entry->digest, entry->size, e) == -1)
+            return -1;
+        if (u->in_blob < entry->size)
+            return 0;
+        if (cas_batch_end (u->batch, e) == -1)
+            return -1;
+        u->at++;
+        u->in_blob = 0;
+    }
+    return 0;
+}
+
+static int
+upload_take (struct upload *u, struct bytes data, struct err *e)
+{
+    while (data.len > 0) {
+        if (u->at >= u->blob_count)
+            return err_code (e, EC_CONFLICT, "more bytes than were asked for");
+        uint64_t left = u->m.v[u->blobs[u->at]].size - u->in_blob;
+        size_t n = data.len < left ? data.len : (size_t) left;
+
+        if (cas_batch_write (u->batch, data.p, n, e) == -1)
+            return -1;
+        data = bytes_of (data.p + n, data.len - n);
+        u->in_blob += n;
+        u->offset += n;
+        if (n == left) {
+            if (cas_batch_end (u->batch, e) == -1)
+                return -1;
+            u->at++;
+            u->in_blob = 0;
+            if (upload_step (u, e) == -1)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+room (struct server *s, const struct upload *u, struct err *e)
+{
+    uint64_t owner = index_owner_bytes (s->index, bytes_str (u->owner)), coming = u->total, space = cas_free (s->cas);
+    size_t each = 0;
+
+    for (struct upload *o = s->uploads; o != NULL; o = o->next) {
+        each += strcmp (o->sender, u->sender) == 0;
+        coming += o->total - o->offset;
+        if (strcmp (o->owner, u->owner) == 0)
+            owner += o->bytes;
+    }
+    if (s->upload_count >= UPLOADS_MAX || each >= UPLOADS_EACH)
+        return err_code (e, EC_BUSY, "too many uploads are open");
+    if (u->bytes > (uint64_t) s->conf.max_artifact)
+        return err_code (e, EC_QUOTA, "artifact of %llu bytes, the store takes at most %lld (limits max-artifact)", (unsigned long long) u->bytes, (long long) s->conf.max_artifact);
+    if (s->conf.quota > 0 && owner + u->bytes > (uint64_t) s->conf.quota)
+        return err_code (e, EC_QUOTA, "owner %s would hold %llu bytes of %lld (limits quota)", u->owner, (unsigned long long) (owner + u->bytes), (long long) s->conf.quota);
+    if (coming + (uint64_t) s->conf.free_floor > space)
+        return err_code (e, EC_QUOTA, "the store's disk is nearly full: %llu bytes are free, %lld stay free (limits free-floor)", (unsigned long long) space, (long long) s->conf.free_floor);
+    return 0;
+}
+
+static int
+lease_fill (struct ask *a, struct upload *u, struct bytes raw, struct err *e)
+{
+    struct lease l;
+    int r = 0;
+
+    if (lease_open (&l, raw, realm_roster (a->s->rl), a->sender, time_now_us (), e) == -1)
+        return -1;
+    const struct msg_lease_body *b = &l.body.u.lease_body;
+
+    u->lease_id = l.id;
+    u->submission = b->submission;
+    u->expires = (int64_t) b->expires;
+    if (!bytes_copy (b->project, u->project, sizeof u->project) || !bytes_copy (b->ref, u->ref, sizeof u->ref) || !bytes_copy (b->step, u->step, sizeof u->step))
+        r = err_code (e, EC_MALFORMED, "lease: a name is too long");
+    else if (u->bytes > b->max_bytes)
+        r = err_code (e, EC_QUOTA, "artifact of %llu bytes, the lease allows %llu", (unsigned long long) u->bytes, (unsigned long long) b->max_bytes);
+    lease_release (&l);
+    return r;
+}
+
+static int
+answer_state (struct ask *a, struct upload *u)
+{
+    struct msg m = MSG_INIT (put_state, a->m->request);
+
+    m.u.put_state.upload = u->id;
+    m.u.put_state.need = buf_bytes (&u->need);
+    m.u.put_state.offset = u->offset;
+    m.u.put_state.credit = CREDIT;
+    return ask_reply (a, &m);
+}
+
+int
+on_put_open (struct ask *a, struct err *e)
+{
+    const struct msg_put_open *p = &a->m->u.put_open;
+    struct server *s = a->s;
+    struct upload *u = xcalloc (1, sizeof *u), *old;
+
+    u->expires = INT64_MAX;
+    if (manifest_parse (p->manifest, &u->m, e) == -1)
+        goto fail;
+    u->artifact = manifest_digest (p->manifest);
+    u->bytes = manifest_bytes (&u->m);
+    strcpy (u->sender, a->sender->name);
+    strcpy (u->owner, a->sender->owner);
+    if (p->lease.len == 0 && !(a->sender->roles & ROLE_ADMIN)) {
+        err_code (e, EC_NOT_ALLOWED, "uploads need a lease");
+        goto fail;
+    }
+    if (p->lease.len > 0 && lease_fill (a, u, p->lease, e) == -1)
+        goto fail;
+    u->id = upload_id (&u->lease_id, &u->artifact, u->sender);
+    old = upload_find (s, &u->id, u->sender);
+    if (old != NULL) {
+        upload_free (u);
+        if (old->state == UPLOAD_SYNCING)
+            return err_code (e, EC_BUSY, "the upload is being synced");
+        old->touched = time_mono_ms ();
+        return answer_state (a, old);
+    }
+    upload_plan (s, u);
+    if (room (s, u, e) == -1)
+        goto fail;
+    buf_add (&u->raw, p->manifest.p, p->manifest.len);
+    u->batch = cas_batch_new (s->cas);
+    u->touched = time_mono_ms ();
+    if (upload_step (u, e) == -1)
+        goto fail;
+    u->next = s->uploads;
+    s->uploads = u;
+    s->upload_count++;
+    return answer_state (a, u);
+fail:
+    upload_free (u);
+    return -1;
+}
+
+int
+on_put_chunk (struct ask *a, struct err *e)
+{
+    const struct msg_put_chunk *p = &a->m->u.put_chunk;
+    struct upload *u = upload_find (a->s, &p->upload, a->sender->name);
+    struct bytes data = p->data;
+
+    if (u == NULL)
+        return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
+    if (u->state != UPLOAD_OPEN)
+        return err_code (e, EC_UNEXPECTED, "the upload is being synced");
+    if (p->offset > u->offset)
+        return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->offset);
+    if (p->offset + data.len > u->offset) { /* what came before is skipped: a repeat after a broken connection */
+        size_t skip = (size_t) (u->offset - p->offset);
+        if (upload_take (u, bytes_of (data.p + skip, data.len - skip), e) == -1) {
+            upload_remove (a->s, u);
+            return -1;
+        }
+    }
+    u->touched = time_mono_ms ();
+    struct msg m = MSG_INIT (put_credit, a->m->request);
+
+    m.u.put_credit.upload = u->id;
+    m.u.put_credit.offset = u->offset;
+    return ask_reply (a, &m);
+}
+
+int
+on_put_done (struct ask *a, struct err *e)
+{
+    struct server *s = a->s;
+    struct upload *u = upload_find (s, &a->m->u.put_done.upload, a->sender->name);
+
+    if (u == NULL)
+        return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
+    if (u->state == UPLOAD_OPEN) {
+        if (u->at < u->blob_count)
+            return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->offset);
+        if (u->expires <= time_now_us ()) {
+            upload_remove (s, u);
+            return err_code (e, EC_EXPIRED, "the lease is over");
+        }
+        if (!cas_has (s->cas, &u->artifact, NULL)
+            && (cas_batch_begin (u->batch, &u->artifact, u->raw.len, e) == -1 || cas_batch_write (u->batch, u->raw.p, u->raw.len, e) == -1
+                || cas_batch_end (u->batch, e) == -1)) {
+            upload_remove (s, u);
+            return -1;
+        }
+        u->state = UPLOAD_SYNCING;
+        pthread_mutex_lock (&s->lock);
+        u->done_next = s->todo;
+        s->todo = u;
+        pthread_cond_signal (&s->cond);
+        pthread_mutex_unlock (&s->lock);
+    }
+    memcpy (u->route, a->in->route, a->in->route_len);
+    u->route_len = a->in->route_len;
+    u->request = a->m->request;
+    return 0;
+}
+
+static void *
+sync_thread (void *arg)
+{
+    struct server *s = arg;
+
+    pthread_mutex_lock (&s->lock);
+    for (;;) {
+        while (s->todo == NULL && !s->stop)
+            pthread_cond_wait (&s->cond, &s->lock);
+        if (s->todo == NULL)
+            break;
+        struct upload *u = s->todo;
+        s->todo = u->done_next;
+        pthread_mutex_unlock (&s->lock);
+        u->result = (struct err) ERR_INIT;
+        cas_batch_commit (u->batch, &u->result);
+        pthread_mutex_lock (&s->lock);
+        u->done_next = s->done;
+        s->done = u;
+        eventfd_write (s->wake, 1);
+    }
+    pthread_mutex_unlock (&s->lock);
+    return NULL;
+}
+
+static void
+send_receipt (struct server *s, struct upload *u, int64_t now)
+{
+    BUF (body);
+    BUF (envelope);
+    struct msg b = MSG_INIT (receipt_body, 0), m = MSG_INIT (receipt, u->request);
+
+    b.u.receipt_body.store = bytes_str (realm_name (s->rl));
+    b.u.receipt_body.lease = u->lease_id;
+    b.u.receipt_body.artifact = u->artifact;
+    b.u.receipt_body.bytes = u->bytes;
+    b.u.receipt_body.time = (uint64_t) now;
+    msg_encode (&b, &body);
+    envelope_sign (TYPE_RECEIPT, buf_bytes (&body), &realm_keys (s->rl)->sign, &envelope);
+    m.u.receipt.envelope = buf_bytes (&envelope);
+    reply (s, u->route, u->route_len, &m);
+}
+
+static void
+upload_synced (struct server *s, struct upload *u)
+{
+    int64_t now = time_now_us ();
+    struct index_put row = { .artifact = u->artifact, .lease = u->lease_id, .submission = u->submission, .project = bytes_str (u->project),
+                             .ref = bytes_str (u->ref), .step = bytes_str (u->step), .owner = bytes_str (u->owner),
+                             .worker = bytes_str (u->sender), .bytes = u->bytes, .time = now };
+    char hex[DIGEST_HEX];
+
+    if (u->result.kind == ERR_NONE && index_add (s->index, &row, &u->result) == 0) {
+        send_receipt (s, u, now);
+        log_info ("store: artifact stored artifact=%s bytes=%llu worker=%s project=%s step=%s", digest_hex (&u->artifact, hex),
+                  (unsigned long long) u->bytes, u->sender, u->project, u->step);
+    } else {
+        struct msg m = MSG_INIT (error, u->request);
+        m.u.error.code = bytes_str (err_name (u->result.code ? u->result.code : EC_INTERNAL));
+        m.u.error.text = bytes_str (u->result.msg);
+        reply (s, u->route, u->route_len, &m);
+        log_error ("store: artifact not stored artifact=%s reason=%s", digest_hex (&u->artifact, hex), u->result.msg);
+    }
+    upload_remove (s, u);
+}
+
+void
+uploads_synced (struct server *s)
+{
+    eventfd_t n;
+
+    eventfd_read (s->wake, &n);
+    pthread_mutex_lock (&s->lock);
+    struct upload *u = s->done;
+    s->done = NULL;
+    pthread_mutex_unlock (&s->lock);
+    while (u != NULL) {
+        struct upload *next = u->done_next;
+        upload_synced (s, u);
+        u = next;
+    }
+}
+
+void
+uploads_tick (struct server *s, int64_t mono)
+{
+    for (struct upload *u = s->uploads, *next; u != NULL; u = next) {
+        next = u->next;
+        if (u->state == UPLOAD_OPEN && mono - u->touched > s->conf.upload_idle) {
+            log_info ("store: upload given up worker=%s project=%s step=%s", u->sender, u->project, u->step);
+            upload_remove (s, u);
+        }
+    }
+}
+
+int
+uploads_start (struct server *s, struct err *e)
+{
+    s->wake = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake == -1)
+        return err_errno (e, "store: eventfd");
+    errno = pthread_create (&s->thread, NULL, sync_thread, s);
+    if (errno != 0)
+        return err_errno (e, "store: thread");
+    s->thread_runs = true;
+    return 0;
+}
+
+void
+uploads_stop (struct server *s)
+{
+    if (s->thread_runs) {
+        pthread_mutex_lock (&s->lock);
+        s->stop = true;
+        pthread_cond_signal (&s->cond);
+        pthread_mutex_unlock (&s->lock);
+        pthread_join (s->thread, NULL);
+        s->thread_runs = false;
+        uploads_synced (s);
+    }
+    while (s->uploads != NULL)
+        upload_remove (s, s->uploads);
+    fd_close (&s->wake);
+}

@@ -1,0 +1,116 @@
+/* What the store knows of artifacts, what retention keeps, and that the sweep takes nothing that is needed. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "store/gc.h"
+#include "store/manifest.h"
+
+static char dir[] = "/tmp/test_index.XXXXXX";
+
+static void setup (void) { cr_assert_not_null (mkdtemp (dir)); }
+static void teardown (void) { file_remove_tree (dir, NULL); }
+TestSuite (store_index, .init = setup, .fini = teardown, .timeout = 60);
+
+static struct digest num (char kind, int n) { char t[2] = { kind, (char) n }; return digest_of (t, 2); }
+
+static void
+add (struct index_db *db, int n, const char *project, const char *ref, uint64_t bytes)
+{
+    struct index_put p = { .artifact = num ('a', n), .lease = num ('l', n), .submission = num ('s', n), .project = bytes_str (project), .ref = bytes_str (ref),
+                           .step = bytes_str ("build"), .owner = bytes_str ("o"), .worker = bytes_str ("w"), .bytes = bytes, .time = n };
+    struct err e = ERR_INIT;
+
+    cr_assert_eq (index_add (db, &p, &e), 0, "%s", e.msg);
+}
+
+static bool has (struct index_db *db, int n) { struct digest d = num ('a', n); return index_has (db, &d); }
+
+static void
+see (void *arg, const char *project, bool trusted)
+{
+    (void) project;
+    *(bool *) arg |= trusted;
+}
+
+Test (store_index, retention_verdicts_and_quota)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/index.db", dir);
+    struct index_db *db = NULL;
+    struct err e = ERR_INIT;
+    size_t dropped;
+    bool trusted = false;
+
+    cr_assert_eq (index_open (&db, path, &e), 0, "%s", e.msg);
+    for (int i = 1; i <= 5; i++)
+        add (db, i, "p", "refs/heads/main", 10);
+    for (int i = 6; i <= 9; i++)
+        add (db, i, "p", "refs/tags/v", 10);
+    add (db, 10, "q", "refs/heads/main", 10);
+    cr_assert_eq (index_owner_bytes (db, bytes_str ("o")), 100);
+    struct digest s6 = num ('s', 6), a6 = num ('a', 6), a1 = num ('a', 1), s2 = num ('s', 2);
+
+    cr_assert_eq (index_verdict (db, &s6, "build", "p", &a6, true, &e), 0);
+    index_projects (db, &a6, see, &trusted);
+    cr_assert (trusted);
+    cr_assert_eq (index_name (db, bytes_str ("image/x"), &a1, 1, &e), 0);
+    cr_assert_eq (index_keep (db, &s2, 9, &e), 0);
+    cr_assert_eq (index_expire (db, 2, 100, 100, &dropped, &e), 0);
+    cr_assert_eq (dropped, 0, "all are young");
+    cr_assert_eq (index_expire (db, 2, 100, 0, &dropped, &e), 0, "%s", e.msg);
+    static const bool kept[] = { 0, true /* named */, true /* asked for 9 */, false, true, true, true /* trusted tag */, false, true, true, true /* other project */ };
+    for (int i = 1; i <= 10; i++)
+        cr_assert_eq (has (db, i), kept[i], "artifact %d", i);
+    cr_assert_eq (index_verdict (db, &s6, "build", "p", &a6, false, &e), 0);
+    trusted = false;
+    index_projects (db, &a6, see, &trusted);
+    cr_assert_not (trusted, "a verdict can fall again");
+    cr_assert_eq (index_set_seq (db, 77, &e), 0);
+    index_close (&db);
+    cr_assert_eq (index_open (&db, path, &e), 0);
+    cr_assert_eq (index_seq (db), 77);
+    index_close (&db);
+}
+
+static struct digest
+blob (struct cas *c, const void *p, size_t len)
+{
+    struct cas_batch *b = cas_batch_new (c);
+    struct digest d = digest_of (p, len);
+    struct err e = ERR_INIT;
+
+    cr_assert (cas_batch_begin (b, &d, len, &e) == 0 && cas_batch_write (b, p, len, &e) == 0 && cas_batch_end (b, &e) == 0 && cas_batch_commit (b, &e) == 0);
+    cas_batch_drop (&b);
+    return d;
+}
+
+Test (store_index, sweep)
+{
+    struct cas *c = NULL;
+    struct err e = ERR_INIT;
+    struct manifest m;
+    BUF (raw);
+    size_t removed;
+    uint64_t bytes;
+
+    cr_assert_eq (cas_open (&c, "mem", dir, &e), 0);
+    struct digest used = blob (c, "used", 4), open = blob (c, "open", 4), lost = blob (c, "lost", 4);
+
+    manifest_init (&m);
+    cr_assert_eq (manifest_add (&m, "f", 'f', 4, &used, NULL, &e), 0);
+    cr_assert_eq (manifest_finish (&m, &raw, &e), 0);
+    manifest_release (&m);
+    struct digest artifact = blob (c, raw.p, raw.len), gone = num ('g', 1);
+    struct gc *g = gc_new (c);
+
+    gc_root (g, &artifact);
+    gc_root (g, &gone); /* set aside before: holds nothing, stops nothing */
+    gc_blob (g, &open);
+    cr_assert_eq (gc_sweep (g, &removed, &bytes, &e), 0);
+    gc_destroy (&g);
+    cr_assert_eq (removed, 1);
+    cr_assert_eq (bytes, 4);
+    cr_assert (cas_has (c, &used, NULL) && cas_has (c, &open, NULL) && cas_has (c, &artifact, NULL) && !cas_has (c, &lost, NULL));
+    cas_close (&c);
+}
