@@ -1,0 +1,32 @@
+/* cgroup.h: one control group a step: limits, and a handle on everything that the step started.
+ *
+ * cgroup_setup finds what this machine has: v2 with delegated controllers (memory, pids; our own group must be ours to write),
+ * else v1 hierarchies (memory, pids, cpu, freezer) at our own path. A worker's groups are called assay-KEY, KEY from its state
+ * folder, so that a new start finds and clears what a killed worker left (cgroup_sweep).
+ *
+ *     cgroup_setup (state_dir, &e)           // once a process; -1: no usable cgroups, with the reason
+ *     cgroup_make ("NAME.box", &limits, &e)
+ *     cgroup_enter ("NAME.box")              // in the forked child, before it gives up privileges
+ *     cgroup_kill ("NAME.box")               // every process in it, until none is left; then removes the group
+ * Without setup the calls do nothing and succeed.
+ */
+#ifndef ASSAY_WORKER_CGROUP_H
+#define ASSAY_WORKER_CGROUP_H
+
+#include "base/bytes.h"
+
+struct cgroup_limits { /* 0: no limit */
+    int64_t memory;    /* bytes */
+    int64_t processes;
+    int64_t cpus;
+};
+
+int cgroup_setup (const char *state_dir, struct err *e);
+const char *cgroup_kind (void);     /* "v2", "v1", "none" */
+int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e);
+int cgroup_enter (const char *name);               /* async-signal-safe enough for a forked child; -1 with errno */
+bool cgroup_oom (const char *name);                /* the kernel killed something in it for memory */
+void cgroup_kill (const char *name);
+void cgroup_sweep (void);                          /* kill and remove every group of this worker */
+
+#endif

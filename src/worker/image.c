@@ -1,0 +1,141 @@
+#include "worker/image.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "store/client.h"
+
+static bool run (const char *const argv[])
+{
+    int status = -1;
+    pid_t pid = fork ();
+    if (pid == 0) {
+        int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+        dup2 (null, 0), dup2 (null, 1), dup2 (null, 2);
+        close_range (3, ~0u, 0);
+        execvp (argv[0], (char *const *) (uintptr_t) argv);
+        _exit (127);
+    }
+    while (pid > 0 && waitpid (pid, &status, 0) == -1 && errno == EINTR) {
+    }
+    return pid > 0 && WIFEXITED (status) && WEXITSTATUS (status) == 0;
+}
+
+static int64_t size_of (const char *dir)
+{
+    struct stat st;
+    char *p = xasprintf ("%s/rootfs.squashfs", dir);
+    int64_t n = stat (p, &st) == 0 ? (int64_t) st.st_blocks * 512 : 0;
+    free (p);
+    return n;
+}
+
+/* Remove images that nobody holds, least recently used first (the lock file's mtime), until the rest fits. */
+static void trim (const char *images, const char *keep, int64_t max)
+{
+    for (;;) {
+        int64_t total = 0, oldest = INT64_MAX;
+        char victim[DIGEST_HEX] = "";
+        DIR *d = opendir (images);
+        for (struct dirent *en; d && (en = readdir (d));) {
+            struct digest g;
+            struct stat st;
+            if (!digest_parse (en->d_name, &g))
+                continue;
+            char *dir = xasprintf ("%s/%s", images, en->d_name), *lock = xasprintf ("%s.lock", dir);
+            int fd = open (lock, O_RDWR | O_CLOEXEC);
+            total += size_of (dir);
+            if (strcmp (en->d_name, keep) != 0 && fd != -1 && flock (fd, LOCK_EX | LOCK_NB) == 0 && fstat (fd, &st) == 0 && st.st_mtime < oldest) {
+                oldest = st.st_mtime;
+                memcpy (victim, en->d_name, sizeof victim);
+            }
+            fd_close (&fd);
+            free (dir);
+            free (lock);
+        }
+        if (d)
+            closedir (d);
+        if (total <= max || !*victim)
+            return;
+        char *dir = xasprintf ("%s/%s", images, victim), *lock = xasprintf ("%s.lock", dir);
+        int fd = open (lock, O_RDWR | O_CLOEXEC);
+        bool gone = fd != -1 && flock (fd, LOCK_EX | LOCK_NB) == 0 && file_remove_tree (dir, NULL) == 0;
+        fd_close (&fd);
+        free (dir);
+        free (lock);
+        if (!gone)
+            return;
+    }
+}
+
+int image_open (struct realm *rl, const struct image_opts *o, const char *mount_at, char **root, int *lock, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    struct stat st;
+    int rc = -1;
+    digest_hex (o->image, hex);
+    char *images = xasprintf ("%s/images", o->state), *dir = xasprintf ("%s/%s", images, hex), *lockfile = xasprintf ("%s.lock", dir), *part = xasprintf ("%s.part", dir),
+         *file = xasprintf ("%s/rootfs.squashfs", dir), *unpacked = xasprintf ("%s/root", dir);
+    *root = NULL;
+    *lock = -1;
+    if (file_mkdirs (images, 0700, e) == -1)
+        goto out;
+    *lock = open (lockfile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*lock == -1 || flock (*lock, LOCK_EX) == -1) {
+        err_errno (e, "%s", lockfile);
+        goto out;
+    }
+    futimens (*lock, NULL); /* when it was last used */
+    if (stat (dir, &st) == -1) {
+        /* fetched aside, so that a folder with the image's name is whole */
+        if (file_remove_tree (part, e) == -1 || store_get (rl, o->image, part, o->lease, o->submission, true, o->deadline_ms, e) == -1) {
+            err_wrap (e, "image %.12s", hex);
+            goto out;
+        }
+        if (rename (part, dir) == -1) {
+            err_errno (e, "image %.12s", hex);
+            goto out;
+        }
+        trim (images, hex, o->cache_max);
+    }
+    if (lstat (file, &st) == -1 || !S_ISREG (st.st_mode)) {
+        err_set (e, ERR_DAMAGED, "image %.12s: no rootfs.squashfs in it (make it with assay image build)", hex);
+        goto out;
+    }
+    if (file_mkdirs (mount_at, 0755, e) == -1)
+        goto out;
+    const char *loop[] = { "mount", "-t", "squashfs", "-o", "loop,ro,nodev,nosuid", file, mount_at, NULL }, *fuse[] = { "squashfuse", "-o", "ro,allow_other", file, mount_at, NULL },
+               *unpack[] = { "unsquashfs", "-q", "-n", "-no-xattrs", "-d", unpacked, file, NULL };
+    if (stat (unpacked, &st) == 0)
+        *root = xstrdup (unpacked);
+    else if (run (loop) || run (fuse))
+        *root = xstrdup (mount_at);
+    else if (run (unpack))
+        *root = xstrdup (unpacked);
+    else {
+        file_remove_tree (unpacked, NULL);
+        err_set (e, ERR_FAILED, "image %.12s: neither a loop mount, squashfuse nor unsquashfs works here (install squashfs-tools)", hex);
+        goto out;
+    }
+    flock (*lock, LOCK_SH);
+    rc = 0;
+out:
+    if (rc == -1)
+        fd_close (lock);
+    free (images);
+    free (dir);
+    free (lockfile);
+    free (part);
+    free (file);
+    free (unpacked);
+    return rc;
+}

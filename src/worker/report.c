@@ -1,0 +1,44 @@
+#include "worker/report.h"
+
+#include <string.h>
+
+#include "proto/statement.h"
+
+int report_seal (struct realm *rl, const struct order *o, const struct report *p, struct buf *sealed, struct err *e)
+{
+    const struct principal *verifier = roster_role (realm_roster (rl), ROLE_VERIFIER, 0);
+    struct result r;
+    BUF (json);
+    BUF (envelope);
+    memset (&r, 0, sizeof r);
+    if (!verifier)
+        return err_set (e, ERR_UNREACHABLE, "no verifier in the roster to seal the result to");
+    r.submission = o->submission_id;
+    r.recipe = o->submission->recipe;
+    r.image = o->step->image;
+    r.lease_id = o->lease_id;
+    bytes_copy (o->step->name, r.step, sizeof r.step);
+    bytes_copy (o->submission->project, r.project, sizeof r.project);
+    bytes_copy (o->lease->worker, r.worker, sizeof r.worker);
+    bytes_copy (o->lease->owner, r.owner, sizeof r.owner);
+    bytes_copy (o->submission->commit, r.commit, sizeof r.commit);
+    r.url = bytes_dup (o->submission->url);
+    r.ref = bytes_dup (o->submission->ref);
+    buf_add (&r.lease, p->lease.p, p->lease.len);
+    buf_add (&r.receipt, p->receipt.p, p->receipt.len);
+    r.isolation = p->isolation;
+    r.host = xstrdup (p->host);
+    r.exit_status = p->exit_status;
+    r.artifact = p->artifact;
+    for (size_t i = 0; i < o->lease->inputs.n; i++)
+        memcpy (r.inputs[i].b, o->lease->inputs.v[i].p, 32);
+    r.input_count = o->lease->inputs.n;
+    r.started = p->started;
+    r.finished = p->finished;
+    r.note = xstrdup (p->note);
+    result_json (&r, &json);
+    result_release (&r);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &envelope);
+    seal_to (verifier->seal_key, buf_bytes (&envelope), sealed);
+    return 0;
+}

@@ -1,0 +1,17 @@
+/* report.h: a step's result: in-toto JSON, signed by this worker, sealed to the verifier. */
+#ifndef ASSAY_WORKER_REPORT_H
+#define ASSAY_WORKER_REPORT_H
+
+#include "auth/realm.h"
+#include "worker/order.h"
+
+struct report {
+    unsigned isolation, exit_status;
+    struct digest artifact;
+    struct bytes lease, receipt; /* envelopes */
+    int64_t started, finished;   /* microseconds */
+    const char *host, *note;
+};
+int report_seal (struct realm *rl, const struct order *o, const struct report *p, struct buf *sealed, struct err *e);
+
+#endif

@@ -1,0 +1,231 @@
+#include "worker/runner.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "store/client.h"
+#include "worker/cgroup.h"
+#include "worker/checkout.h"
+#include "worker/collect.h"
+#include "worker/image.h"
+#include "worker/report.h"
+#include "worker/sandbox.h"
+
+static int say_fd;
+
+static void say (char kind, struct bytes data)
+{
+    uint8_t head[5] = { (uint8_t) kind, (uint8_t) (data.len >> 24), (uint8_t) (data.len >> 16), (uint8_t) (data.len >> 8), (uint8_t) data.len };
+    if (!file_write_all (say_fd, head, sizeof head) || !file_write_all (say_fd, data.p, data.len))
+        _exit (1); /* the agent is gone */
+}
+
+int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used)
+{
+    if (in.len < 5)
+        return 0;
+    uint32_t n = (uint32_t) in.p[1] << 24 | (uint32_t) in.p[2] << 16 | (uint32_t) in.p[3] << 8 | in.p[4];
+    if (n > RUNNER_RECORD_MAX || (in.p[0] != RUNNER_LOG && in.p[0] != RUNNER_OUTCOME && in.p[0] != RUNNER_ERROR))
+        return -1;
+    if (in.len - 5 < n)
+        return 0;
+    *kind = (char) in.p[0];
+    *data = bytes_of (in.p + 5, n);
+    *used = 5 + n;
+    return 1;
+}
+
+static void log_out (void *arg, const void *p, size_t len)
+{
+    (void) arg;
+    say (RUNNER_LOG, bytes_of (p, len));
+}
+
+static void log_text (const char *text)
+{
+    say (RUNNER_LOG, bytes_str (text));
+}
+
+static void add_note (void *arg, const char *text)
+{
+    buf_addf (arg, "%s\n", text);
+}
+
+static int get_inputs (struct realm *rl, const struct order *o, struct bytes lease, struct bytes submission, const struct conf *c, const char *dir, struct err *e)
+{
+    for (size_t i = 0; i < o->step->needs.n; i++) {
+        char name[64];
+        struct digest d;
+        memcpy (d.b, o->lease->inputs.v[i].p, 32);
+        if (!bytes_copy (o->step->needs.v[i], name, sizeof name) || !name_valid (name))
+            return err_code (e, EC_MALFORMED, "the name of an input");
+        char *to = xasprintf ("%s/%s", dir, name);
+        int rc = store_get (rl, &d, to, lease, submission, true, (int) c->fetch_ms, e);
+        free (to);
+        if (rc == -1)
+            return err_wrap (e, "input %s", name);
+    }
+    return 0;
+}
+
+/* The host as far as it may explain a difference. */
+static char *host_text (unsigned kind)
+{
+    struct utsname u;
+    char cpu[128] = "", line[256];
+    uname (&u);
+    FILE *f = fopen ("/proc/cpuinfo", "re");
+    while (f && !*cpu && fgets (line, sizeof line, f))
+        if (sscanf (line, "model name : %127[^\n]", cpu) == 1)
+            break;
+    if (f)
+        fclose (f);
+    return xasprintf ("kernel=%s cpu=%s driver=%s", u.release, cpu, sandbox_version (kind));
+}
+
+struct outcome {
+    unsigned exit_status;
+    struct digest artifact;
+    struct buf receipt, notes;
+};
+
+/* Collect and upload. 0: done, or the step failed by its artifacts; -1: trouble of ours. */
+static int deliver (struct realm *rl, const struct order *o, struct bytes lease, const struct conf *c, struct sandbox *box, const struct runner_hooks *hooks, struct outcome *out, struct err *e)
+{
+    struct err why = ERR_INIT;
+    char *tree = xasprintf ("%s/tree", sandbox_area (box));
+    int rc = -1, fd = -1;
+    BUF (manifest);
+    if (mkdir (tree, 0755) == -1) {
+        err_errno (e, "%s", tree);
+        goto out;
+    }
+    struct collect_opts co = { sandbox_out (box), sandbox_src (box), tree, &o->step->artifacts, MANIFEST_ENTRIES_MAX, o->lease->max_bytes };
+    int got = collect (&co, &out->notes, &why);
+    if (got == 0 && hooks && hooks->collected)
+        hooks->collected (tree);
+    if (got == 0 && (fd = open (tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) != -1)
+        got = manifest_scan (fd, add_note, &out->notes, &manifest, &why);
+    if (got == -1) { /* the step's own failure: said in its log and in the result */
+        out->exit_status = out->exit_status ? out->exit_status : 1;
+        buf_addf (&out->notes, "%s\n", why.msg);
+        rc = 0;
+        goto out;
+    }
+    out->artifact = manifest_digest (buf_bytes (&manifest));
+    if (o->step->artifacts.n)
+        rc = store_put (rl, fd, buf_bytes (&manifest), lease, (int) c->upload_ms, &out->receipt, e);
+    else
+        rc = 0;
+    if (rc == -1)
+        err_wrap (e, "upload");
+out:
+    fd_close (&fd);
+    free (tree);
+    return rc;
+}
+
+static int run_step (struct realm *rl, const char *state, const char *hex, struct bytes lease, struct bytes submission, const struct conf *c, const struct runner_hooks *hooks,
+                     struct buf *sealed, struct err *e)
+{
+    struct order o;
+    struct sandbox *box = NULL;
+    struct sandbox_run run;
+    struct outcome out;
+    struct realm *own = rl;
+    char *step = xasprintf ("%s/steps/%s", state, hex), *mount_at = xasprintf ("%s/image", step), *inputs = xasprintf ("%s/in", step), *root = NULL, *host = NULL;
+    int image_lock = -1, rc = -1;
+    int64_t started = time_now_us ();
+    unsigned kind = isolation_parse (c->isolation);
+    memset (&out, 0, sizeof out);
+    out.artifact = manifest_empty ();
+    if (order_check (&o, realm_roster (own), realm_name (own), lease, submission, started, e) == -1)
+        goto early;
+    struct image_opts io = { state, &o.step->image, lease, submission, (int) c->fetch_ms, c->image_cache };
+    if (image_open (rl, &io, mount_at, &root, &image_lock, e) == -1 || file_mkdirs (inputs, 0755, e) == -1
+        || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
+        goto out;
+    struct sandbox_opts so = { .kind = kind, .name = hex, .dir = step, .image = root, .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
+                               .source_date = o.submission->source_date, .log = log_out };
+    if (sandbox_open (&box, &so, e) == -1 || checkout (&o, state, sandbox_src (box), (int) c->fetch_ms, (uint64_t) c->files, (uint64_t) c->disk, e) == -1)
+        goto out;
+    int64_t left = ((int64_t) o.lease->expires - time_now_us ()) / 1000, limit = sandbox_limit (c->time_ms, o.step->time_ms);
+    sandbox_deadline (box, time_mono_ms () + (left < limit ? left : limit));
+    if (sandbox_run (box, &run, e) == -1)
+        goto out;
+    out.exit_status = run.exit_status;
+    if (run.timed_out)
+        buf_addf (&out.notes, "stopped at the time limit of %lld s\n", (long long) ((left < limit ? left : limit) / 1000));
+    if (run.out_of_memory)
+        buf_addf (&out.notes, "the memory limit was reached: something was killed\n");
+    if (run.log_cut)
+        buf_addf (&out.notes, "log cut at %lld bytes\n", (long long) c->log);
+    if (!run.exit_status && deliver (rl, &o, lease, c, box, hooks, &out, e) == -1)
+        goto out;
+    if (out.notes.len > 8192)
+        out.notes.len = 8192;
+    if (out.notes.len) {
+        BUF (text);
+        buf_addf (&text, "[assay] %s", buf_str (&out.notes));
+        log_text (buf_str (&text));
+    }
+    host = host_text (kind);
+    BUF (note);
+    text_clean (buf_bytes (&out.notes), true, &note);
+    struct report rep = { kind, out.exit_status, out.artifact, lease, buf_bytes (&out.receipt), started, time_now_us (), host, buf_str (&note) };
+    rc = report_seal (rl, &o, &rep, sealed, e);
+out:
+    order_release (&o);
+early:
+    sandbox_close (&box);
+    fd_close (&image_lock);
+    buf_release (&out.receipt);
+    buf_release (&out.notes);
+    free (host);
+    free (root);
+    free (step);
+    free (mount_at);
+    free (inputs);
+    return rc;
+}
+
+int runner_main (const char *dir, const struct conf *conf, const char *hex, int fd, const struct runner_hooks *hooks)
+{
+    struct err e = ERR_INIT;
+    struct realm *rl = NULL;
+    struct digest id;
+    BUF (lease);
+    BUF (submission);
+    BUF (sealed);
+    say_fd = fd;
+    prctl (PR_SET_PDEATHSIG, SIGKILL);
+    umask (022);
+    char *state = xasprintf ("%s/state", dir), *l = xasprintf ("%s/steps/%s/lease", state, hex), *s = xasprintf ("%s/steps/%s/submission", state, hex),
+         *group = xasprintf ("%s.run", hex);
+    int rc = -1;
+    if (!digest_parse (hex, &id))
+        err_set (&e, ERR_USAGE, "--step: not an id");
+    else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0, 0, 0 }, &e) == 0 && cgroup_enter (group) == 0
+             && sandbox_enter (isolation_parse (conf->isolation), state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
+             && file_read (s, 1 << 20, &submission, &e) == 0 && net_start (&e) == 0 && realm_open (&rl, dir, &e) == 0)
+        rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &sealed, &e);
+    if (rc == 0)
+        say (RUNNER_OUTCOME, buf_bytes (&sealed));
+    else
+        say (RUNNER_ERROR, bytes_str (*e.msg ? e.msg : "the step's control group cannot be entered"));
+    realm_close (&rl);
+    free (state);
+    free (l);
+    free (s);
+    free (group);
+    return 0;
+}

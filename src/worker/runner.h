@@ -1,0 +1,29 @@
+/* runner.h: the process of one step: everything that blocks. The agent starts its own program again with `--step HEX`, so
+ * that a step begins with a clean process; orders are read from STATE/steps/HEX/{lease,submission}.
+ *
+ * What it says goes over one socket as records: a kind byte, u32be length, data (runner_read): log bytes, and at the end
+ * either a sealed outcome or the reason of an error.
+ */
+#ifndef ASSAY_WORKER_RUNNER_H
+#define ASSAY_WORKER_RUNNER_H
+
+#include "worker/conf.h"
+#include "worker/order.h"
+
+#define RUNNER_LOG 'L'
+#define RUNNER_OUTCOME 'O' /* the sealed result */
+#define RUNNER_ERROR 'E'   /* text */
+#define RUNNER_RECORD_MAX (300u << 10)
+
+struct runner_hooks {
+    /* Called with the collected tree before it is hashed; NULL in assay-worker. Another program of the tests shows with it what a
+     * worker that lies is worth. */
+    void (*collected) (const char *tree);
+};
+
+/* Never returns to the agent's code: the exit status of the process. fd: where records go. */
+int runner_main (const char *dir, const struct conf *conf, const char *hex, int fd, const struct runner_hooks *hooks);
+/* Take one record off the front of in: 1 got it (*used bytes), 0 more is needed, -1 nonsense. Pure. */
+int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used);
+
+#endif

@@ -1,0 +1,301 @@
+/* Namespaces by bubblewrap over a root made here: image below, one sized tmpfs above, all in a mount namespace of this process.
+ *
+ * The process that runs the step has its own mount namespace, so every mount goes with it, whatever kills it. bwrap itself runs
+ * as the step's unprivileged user, which need not be able to reach the worker's folder: all that it binds is below AREA.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <jansson.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "worker/cgroup.h"
+#include "worker/sandbox_impl.h"
+#include "worker/seccomp.h"
+
+#define INSIDE "1000" /* user and group id that a step sees */
+
+static const char *bwrap_path (void)
+{
+    const char *p = getenv ("ASSAY_BWRAP");
+    return p ? p : "bwrap";
+}
+
+static const char *version (void)
+{
+    static char text[64];
+    if (!*text) {
+        FILE *f = popen ("bwrap --version 2>/dev/null", "re");
+        char v[32] = "";
+        if (!f || fscanf (f, "bubblewrap %31s", v) != 1)
+            v[0] = '\0';
+        if (f)
+            pclose (f);
+        snprintf (text, sizeof text, "bwrap-%s", *v ? v : "absent");
+    }
+    return text;
+}
+
+static int probe (const struct conf *conf, struct err *e)
+{
+    (void) conf;
+    if (strcmp (version (), "bwrap-absent") == 0)
+        return err_set (e, ERR_FAILED, "isolation bwrap: the program bwrap is not there (install bubblewrap)");
+    int fd = seccomp_filter_fd (e);
+    if (fd == -1)
+        return -1;
+    close (fd);
+    pid_t pid = fork ();
+    int status = 0;
+    if (pid == 0) {
+        int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+        dup2 (null, 0), dup2 (null, 1), dup2 (null, 2);
+        if (geteuid () == 0 && (setgroups (0, NULL) || setresgid (65534, 65534, 65534) || setresuid (65534, 65534, 65534)))
+            _exit (125);
+        execlp (bwrap_path (), "bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc", "--", "/bin/sh", "-c",
+                "exit 7", (char *) NULL);
+        _exit (126);
+    }
+    if (pid == -1 || waitpid (pid, &status, 0) == -1 || !WIFEXITED (status) || WEXITSTATUS (status) != 7)
+        return err_set (e, ERR_FAILED, "isolation bwrap: namespaces do not work here (allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1)");
+    return 0;
+}
+
+static bool put_file (const char *path, const char *text)
+{
+    int fd = open (path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd != -1 && write (fd, text, strlen (text)) == (ssize_t) strlen (text);
+    if (fd != -1)
+        close (fd);
+    return ok;
+}
+
+/* A folder of the system that everyone may pass and under which nothing of ours is: the area goes over it, in our namespace only. */
+static const char *area_place (const char *dir)
+{
+    static const char *const places[] = { "/mnt", "/media", "/srv", "/opt", "/boot" };
+    char real[PATH_MAX];
+    struct stat st;
+    if (!realpath (dir, real))
+        return NULL;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        size_t n = strlen (places[i]);
+        if (stat (places[i], &st) == 0 && S_ISDIR (st.st_mode) && !(strncmp (real, places[i], n) == 0 && (real[n] == '/' || !real[n])))
+            return places[i];
+    }
+    return NULL;
+}
+
+static int enter (const char *dir, struct err *e)
+{
+    (void) dir;
+    uid_t uid = geteuid ();
+    gid_t gid = getegid ();
+    if (unshare (uid == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) == -1)
+        return err_errno (e, "isolation bwrap: a mount namespace");
+    if (uid != 0) {
+        char map[64];
+        snprintf (map, sizeof map, "0 %u 1", uid);
+        if (!put_file ("/proc/self/setgroups", "deny") || !put_file ("/proc/self/uid_map", map))
+            return err_errno (e, "isolation bwrap: a user namespace");
+        snprintf (map, sizeof map, "0 %u 1", gid);
+        if (!put_file ("/proc/self/gid_map", map))
+            return err_errno (e, "isolation bwrap: a user namespace");
+    }
+    if (mount (NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == -1)
+        return err_errno (e, "isolation bwrap: a mount namespace");
+    return 0;
+}
+
+static bool privileged (void) /* real root, not the root of a user namespace with one id */
+{
+    unsigned inside = 1, outside = 1, count = 0;
+    FILE *f = fopen ("/proc/self/uid_map", "re");
+    bool ok = f && fscanf (f, "%u %u %u", &inside, &outside, &count) == 3 && count > 1;
+    if (f)
+        fclose (f);
+    return ok && geteuid () == 0;
+}
+
+static int bwrap_open (struct sandbox *box, struct err *e)
+{
+    const char *place = area_place (box->o.dir);
+    char opts[PATH_MAX], path[PATH_MAX];
+    uid_t uid = privileged () ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+    if (!place)
+        return err_set (e, ERR_FAILED, "isolation bwrap: no place for the work area (one of /mnt, /media, /srv, /opt must exist)");
+    snprintf (opts, sizeof opts, "size=%lld,nr_inodes=%lld,mode=0755", (long long) box->disk, (long long) box->o.conf->files);
+    if (mount ("assay", place, "tmpfs", MS_NOSUID | MS_NODEV, opts) == -1)
+        return err_errno (e, "isolation bwrap: the work area");
+    box->area = xstrdup (place);
+    box->src = xasprintf ("%s/src", place);
+    box->out = xasprintf ("%s/out", place);
+    static const struct { const char *name; mode_t mode; bool theirs; } dirs[] = {
+        { "src", 0755, true }, { "out", 0755, true }, { "in", 0755, false }, { "lower", 0755, false }, { "root", 0755, false }, { "work", 0700, false },
+        { "upper", 0755, false }, { "upper/src", 0755, false }, { "upper/out", 0755, false }, { "upper/in", 0755, false }, { "upper/proc", 0755, false },
+        { "upper/dev", 0755, false }, { "upper/tmp", 01777, false }, { "upper/home", 0755, false }, { "upper/home/build", 0755, true } };
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+        snprintf (path, sizeof path, "%s/%s", place, dirs[i].name);
+        if (mkdir (path, 0755) == -1 || chmod (path, dirs[i].mode) == -1 || (dirs[i].theirs && uid && chown (path, uid, uid) == -1))
+            return err_errno (e, "isolation bwrap: %s", path);
+    }
+    snprintf (path, sizeof path, "%s/lower", place);
+    if (mount (box->o.image, path, NULL, MS_BIND, NULL) == -1)
+        return err_errno (e, "isolation bwrap: the image %s", box->o.image);
+    snprintf (opts, sizeof opts, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work%s", place, place, place, uid ? "" : ",userxattr");
+    snprintf (path, sizeof path, "%s/root", place);
+    if (mount ("assay", path, "overlay", MS_NOSUID | MS_NODEV, opts) == -1)
+        return err_errno (e, "isolation bwrap: the writable layer over the image");
+    if (box->o.inputs) {
+        snprintf (path, sizeof path, "%s/in", place);
+        if (sandbox_own (box->o.inputs, -1, (int64_t) box->o.source_date, e) == -1)
+            return -1;
+        if (mount (box->o.inputs, path, NULL, MS_BIND, NULL) == -1)
+            return err_errno (e, "isolation bwrap: the inputs");
+    }
+    return 0;
+}
+
+struct args {
+    char **v;
+    size_t n, cap;
+};
+
+static void arg (struct args *a, const char *s)
+{
+    if (a->n + 2 > a->cap) {
+        a->cap = a->cap ? a->cap * 2 : 64;
+        a->v = xrealloc (a->v, a->cap * sizeof *a->v);
+    }
+    a->v[a->n++] = xstrdup (s);
+    a->v[a->n] = NULL;
+}
+
+static void args3 (struct args *a, const char *x, const char *y, const char *z)
+{
+    arg (a, x);
+    if (y)
+        arg (a, y);
+    if (z)
+        arg (a, z);
+}
+
+static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e)
+{
+    struct args a = { NULL, 0, 0 };
+    char path[PATH_MAX], *group = xasprintf ("%s.box", box->o.name), **env = sandbox_env (box), *run = bytes_dup (box->o.step->run);
+    uid_t uid = privileged () ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+    int rc = -1, filter = seccomp_filter_fd (e);
+    *pid = -1;
+    if (filter == -1)
+        goto out;
+    if (uid && sandbox_own (box->src, uid, -1, e) == -1)
+        goto out;
+    arg (&a, "bwrap");
+    args3 (&a, "--unshare-user", "--unshare-all", "--disable-userns");
+    args3 (&a, "--new-session", "--die-with-parent", "--clearenv");
+    args3 (&a, "--cap-drop", "ALL", NULL);
+    args3 (&a, "--uid", INSIDE, NULL);
+    args3 (&a, "--gid", INSIDE, NULL);
+    args3 (&a, "--hostname", "build", NULL);
+    for (char **v = env; *v; v++) {
+        char *eq = strchr (*v, '=');
+        *eq = '\0';
+        args3 (&a, "--setenv", *v, eq + 1);
+        *eq = '=';
+    }
+    snprintf (path, sizeof path, "%s/root", box->area);
+    args3 (&a, "--bind", path, "/");
+    args3 (&a, "--proc", "/proc", NULL);
+    args3 (&a, "--dev", "/dev", NULL);
+    snprintf (path, sizeof path, "%lld", (long long) box->disk);
+    args3 (&a, "--size", path, NULL);
+    args3 (&a, "--tmpfs", "/dev/shm", NULL);
+    args3 (&a, "--bind", box->src, "/src");
+    args3 (&a, "--bind", box->out, "/out");
+    snprintf (path, sizeof path, "%s/in", box->area);
+    args3 (&a, "--ro-bind", path, "/in");
+    args3 (&a, "--chdir", "/src", NULL);
+    args3 (&a, "--seccomp", "3", NULL);
+    args3 (&a, "--json-status-fd", "4", NULL);
+    args3 (&a, "--", "/bin/sh", "-ec");
+    arg (&a, run);
+    *pid = fork ();
+    if (*pid == 0) {
+        sigset_t none;
+        int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+        char *clean[] = { (char *) "PATH=/usr/local/bin:/usr/bin:/bin", NULL };
+        sigemptyset (&none);
+        sigprocmask (SIG_SETMASK, &none, NULL);
+        signal (SIGPIPE, SIG_DFL);
+        /* Copies above 9 first, so that no dup2 lands on a source. */
+        int f = fcntl (filter, F_DUPFD, 10), s = fcntl (status_fd, F_DUPFD, 10), l = fcntl (log_fd, F_DUPFD, 10), z = fcntl (null, F_DUPFD, 10);
+        if (sandbox_confine (box, group) == -1) {
+            dprintf (s, "{\"assay\":\"confine: %s\"}\n", strerror (errno));
+            _exit (125);
+        }
+        if (uid && (setgroups (0, NULL) || setresgid (uid, uid, uid) || setresuid (uid, uid, uid)))
+            _exit (125);
+        if (dup2 (z, 0) == -1 || dup2 (l, 1) == -1 || dup2 (l, 2) == -1 || dup2 (f, 3) == -1 || dup2 (s, 4) == -1 || close_range (5, ~0u, 0) == -1
+            || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+            _exit (125);
+        environ = clean;
+        execvp (bwrap_path (), a.v);
+        _exit (126);
+    }
+    rc = *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
+out:
+    fd_close (&filter);
+    for (size_t i = 0; i < a.n; i++)
+        free (a.v[i]);
+    free (a.v);
+    free (group);
+    free (run);
+    sandbox_env_free (env);
+    return rc;
+}
+
+/* bwrap's own exit status does not tell its failures from the command's: only its status pipe does. */
+static int ended (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e)
+{
+    const char *at = strstr (status, "\"exit-code\"");
+    (void) box;
+    if (at && (at = strchr (at, ':'))) {
+        long v = strtol (at + 1, NULL, 10);
+        if (v >= 0 && v <= 255) {
+            *exit_status = (unsigned) v;
+            return 0;
+        }
+    }
+    if (strstr (status, "\"child-pid\"") && WIFSIGNALED (wait)) { /* killed with everything in it, as for memory */
+        *exit_status = 128u + (unsigned) WTERMSIG (wait);
+        return 0;
+    }
+    return err_set (e, ERR_FAILED, "the sandbox did not start: %s%.200s (status %d)", "bwrap ", *status ? status : "said nothing", wait);
+}
+
+static void bwrap_close (struct sandbox *box)
+{
+    if (!box->area)
+        return;
+    /* Lazily and all of it: the namespace ends with this process anyway. */
+    char path[PATH_MAX];
+    static const char *const inner[] = { "/root", "/lower", "/in", "" };
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        snprintf (path, sizeof path, "%s%s", box->area, inner[i]);
+        umount2 (path, MNT_DETACH);
+    }
+}
+
+const struct sandbox_driver sandbox_bwrap = { "bwrap", ISOLATION_BWRAP, probe, version, enter, bwrap_open, spawn, ended, bwrap_close };

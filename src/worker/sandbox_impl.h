@@ -1,0 +1,38 @@
+/* sandbox_impl.h: for drivers of the sandbox. Each ends in one const table. */
+#ifndef ASSAY_WORKER_SANDBOX_IMPL_H
+#define ASSAY_WORKER_SANDBOX_IMPL_H
+
+#include "worker/sandbox.h"
+
+struct sandbox {
+    const struct sandbox_driver *driver;
+    struct sandbox_opts o;
+    char *area, *src, *out; /* set by open; freed by sandbox.c */
+    int64_t cpus, memory, disk, deadline;
+    void *own;
+};
+
+struct sandbox_driver {
+    const char *name;
+    unsigned kind;
+    int (*probe) (const struct conf *conf, struct err *e);
+    const char *(*version) (void);
+    int (*enter) (const char *dir, struct err *e);           /* may be NULL */
+    int (*open) (struct sandbox *box, struct err *e);        /* makes area, src, out */
+    int (*spawn) (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e);
+    /* How it ended: what the status pipe said (NUL-terminated) and the process's wait status. -1: the sandbox broke. */
+    int (*ended) (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e);
+    void (*close) (struct sandbox *box);
+};
+
+extern const struct sandbox_driver sandbox_bwrap, sandbox_none;
+
+/* Environment of every step: the fixed variables, then the step's own; "K=V" strings, NULL at the end. sandbox_env_free frees. */
+char **sandbox_env (const struct sandbox *box);
+void sandbox_env_free (char **env);
+/* In the forked child: cgroup, rlimits, niceness, I/O class, CPU affinity, umask. -1 with errno: do not go on. */
+int sandbox_confine (const struct sandbox *box, const char *group);
+/* Give everything below dir to uid (-1: as it is), with modes go+rX and, where mtime >= 0, this time. */
+int sandbox_own (const char *dir, int64_t uid, int64_t mtime, struct err *e);
+
+#endif

@@ -1,0 +1,14 @@
+/* seccomp.h: the system calls that a step may not make, as a BPF program for bwrap --seccomp.
+ *
+ * Denied are calls that reach into the kernel's administration, other namespaces, keys, tracing of the kernel, raw devices'
+ * terminals (TIOCSTI) and rare socket families; everything that compilers and tests need stays. Foreign ABIs are killed.
+ */
+#ifndef ASSAY_WORKER_SECCOMP_H
+#define ASSAY_WORKER_SECCOMP_H
+
+#include "base/err.h"
+
+/* A memfd with the program, at its beginning; -1. */
+int seccomp_filter_fd (struct err *e);
+
+#endif
