@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/cgroup.h"
 
 #include <dirent.h>

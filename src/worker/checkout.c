@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/checkout.h"
 
 #include <errno.h>

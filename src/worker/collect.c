@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/collect.h"
 
 #include <dirent.h>
@@ -67,7 +69,8 @@ static int take (struct job *j, int dir, const char *name, const char *path, int
             return bad (j, path, "nested too deeply");
         if (mkdirat (j->tree, path, 0755) == -1 && errno != EEXIST)
             return bad (j, path, strerror (errno));
-        fchmodat (dir, name, 0755, 0);
+        if (fchmodat (dir, name, 0755, 0) == -1)
+            return bad (j, path, strerror (errno));
         int sub = openat (dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0;
         DIR *d = sub == -1 ? NULL : fdopendir (sub);
         if (!d) {

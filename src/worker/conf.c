@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/conf.h"
 
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/image.h"
 
 #include <dirent.h>

@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/limits.h"
 
 #include <stdio.h>

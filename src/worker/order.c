@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/order.h"
 
 #include <string.h>

@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/report.h"
 
 #include <string.h>

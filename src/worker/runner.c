@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/runner.h"
 
 #include <fcntl.h>
@@ -47,7 +49,11 @@ int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used)
 static void log_out (void *arg, const void *p, size_t len)
 {
     (void) arg;
-    say (RUNNER_LOG, bytes_of (p, len));
+    for (size_t at = 0; at < len;) { /* a record is at most what one log message carries */
+        size_t n = len - at > 65536 ? 65536 : len - at;
+        say (RUNNER_LOG, bytes_of ((const uint8_t *) p + at, n));
+        at += n;
+    }
 }
 
 static void log_text (const char *text)

@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/sandbox.h"
 
 #include <dirent.h>

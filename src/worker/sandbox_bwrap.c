@@ -3,6 +3,8 @@
  * The process that runs the step has its own mount namespace, so every mount goes with it, whatever kills it. bwrap itself runs
  * as the step's unprivileged user, which need not be able to reach the worker's folder: all that it binds is below AREA.
  */
+#include "config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,6 @@
 /* No isolation at all: for assay's own tests of everything around it. Refused unless ASSAY_TEST_NO_ISOLATION is set. */
+#include "config.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

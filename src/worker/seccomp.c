@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "worker/seccomp.h"
 
 #include <errno.h>
