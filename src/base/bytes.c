@@ -1,0 +1,383 @@
+#include "base/bytes.h"
+
+#include <openssl/evp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory ---- */
+
+static void out_of_memory (size_t n)
+{
+    fprintf (stderr, "out of memory (%zu bytes)\n", n);
+    abort ();
+}
+
+void *xmalloc (size_t n)
+{
+    void *p = malloc (n ? n : 1);
+    if (!p)
+        out_of_memory (n);
+    return p;
+}
+
+void *xcalloc (size_t n, size_t size)
+{
+    void *p = calloc (n ? n : 1, size ? size : 1);
+    if (!p)
+        out_of_memory (n * size);
+    return p;
+}
+
+void *xrealloc (void *p, size_t n)
+{
+    p = realloc (p, n ? n : 1);
+    if (!p)
+        out_of_memory (n);
+    return p;
+}
+
+char *xstrdup (const char *s)
+{
+    size_t n = strlen (s) + 1;
+    return memcpy (xmalloc (n), s, n);
+}
+
+char *xasprintf (const char *fmt, ...)
+{
+    va_list ap;
+    char *s = NULL;
+    va_start (ap, fmt);
+    if (vasprintf (&s, fmt, ap) == -1)
+        out_of_memory (0);
+    va_end (ap);
+    return s;
+}
+
+void free_ptr (void *pp)
+{
+    void *p;
+    memcpy (&p, pp, sizeof p);
+    free (p);
+    memset (pp, 0, sizeof p);
+}
+
+/* ---- buffers ---- */
+
+void buf_release (struct buf *b)
+{
+    if (b) {
+        free (b->p);
+        *b = (struct buf){ NULL, 0, 0 };
+    }
+}
+
+static void buf_room (struct buf *b, size_t len)
+{
+    if (len <= b->cap - b->len)
+        return;
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap - b->len < len)
+        cap = cap > SIZE_MAX / 2 ? b->len + len : cap * 2;
+    b->p = xrealloc (b->p, cap);
+    b->cap = cap;
+}
+
+uint8_t *buf_grow (struct buf *b, size_t len)
+{
+    buf_room (b, len);
+    uint8_t *at = b->p + b->len;
+    b->len += len;
+    return at;
+}
+
+void buf_add (struct buf *b, const void *p, size_t len)
+{
+    if (len)
+        memcpy (buf_grow (b, len), p, len);
+}
+
+void buf_adds (struct buf *b, const char *s)
+{
+    buf_add (b, s, strlen (s));
+}
+
+void buf_addf (struct buf *b, const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start (ap, fmt);
+    va_copy (again, ap);
+    int n = vsnprintf (NULL, 0, fmt, ap);
+    va_end (ap);
+    if (n > 0) {
+        buf_room (b, (size_t) n + 1);
+        (void) vsnprintf ((char *) b->p + b->len, (size_t) n + 1, fmt, again);
+        b->len += (size_t) n;
+    }
+    va_end (again);
+}
+
+const char *buf_str (struct buf *b)
+{
+    buf_room (b, 1);
+    b->p[b->len] = 0;
+    return (const char *) b->p;
+}
+
+struct bytes bytes_str (const char *s)
+{
+    return s ? bytes_of (s, strlen (s)) : bytes_of (NULL, 0);
+}
+
+bool bytes_eq (struct bytes a, struct bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp (a.p, b.p, a.len) == 0);
+}
+
+bool bytes_eqs (struct bytes a, const char *s)
+{
+    return bytes_eq (a, bytes_str (s));
+}
+
+char *bytes_dup (struct bytes b)
+{
+    char *s = xmalloc (b.len + 1);
+    if (b.len)
+        memcpy (s, b.p, b.len);
+    s[b.len] = 0;
+    return s;
+}
+
+bool bytes_copy (struct bytes b, char *dst, size_t size)
+{
+    if (b.len >= size || (b.len && memchr (b.p, 0, b.len)))
+        return false;
+    if (b.len)
+        memcpy (dst, b.p, b.len);
+    dst[b.len] = 0;
+    return true;
+}
+
+/* ---- digests ---- */
+
+struct digest_ctx {
+    EVP_MD_CTX *evp;
+};
+
+/* Fetched once: an implicit fetch for each digest costs more than hashing a small blob. */
+static const EVP_MD *sha256 (void)
+{
+    static EVP_MD *md;
+    EVP_MD *seen = __atomic_load_n (&md, __ATOMIC_ACQUIRE);
+    if (!seen) {
+        EVP_MD *fresh = EVP_MD_fetch (NULL, "SHA256", NULL);
+        if (!fresh)
+            abort ();
+        if (__atomic_compare_exchange_n (&md, &seen, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return fresh;
+        EVP_MD_free (fresh);
+    }
+    return seen;
+}
+
+struct digest_ctx *digest_begin (void)
+{
+    struct digest_ctx *c = xmalloc (sizeof *c);
+    c->evp = EVP_MD_CTX_new ();
+    if (!c->evp || EVP_DigestInit_ex (c->evp, sha256 (), NULL) != 1)
+        abort ();
+    return c;
+}
+
+void digest_add (struct digest_ctx *c, const void *p, size_t len)
+{
+    if (len && EVP_DigestUpdate (c->evp, p, len) != 1)
+        abort ();
+}
+
+void digest_drop (struct digest_ctx **c)
+{
+    if (*c) {
+        EVP_MD_CTX_free ((*c)->evp);
+        free (*c);
+        *c = NULL;
+    }
+}
+
+void digest_end (struct digest_ctx **c, struct digest *out)
+{
+    unsigned n = 0;
+    if (EVP_DigestFinal_ex ((*c)->evp, out->b, &n) != 1 || n != sizeof out->b)
+        abort ();
+    digest_drop (c);
+}
+
+struct digest digest_of (const void *p, size_t len)
+{
+    struct digest d;
+    struct digest_ctx *c = digest_begin ();
+    digest_add (c, p, len);
+    digest_end (&c, &d);
+    return d;
+}
+
+bool digest_eq (const struct digest *a, const struct digest *b)
+{
+    return memcmp (a->b, b->b, sizeof a->b) == 0;
+}
+
+bool digest_zero (const struct digest *a)
+{
+    static const struct digest zero;
+    return digest_eq (a, &zero);
+}
+
+int digest_cmp (const void *a, const void *b)
+{
+    return memcmp (((const struct digest *) a)->b, ((const struct digest *) b)->b, 32);
+}
+
+char *digest_hex (const struct digest *d, char out[DIGEST_HEX])
+{
+    hex_encode (d->b, sizeof d->b, out);
+    return out;
+}
+
+bool digest_parse (const char *hex, struct digest *d)
+{
+    return hex_decode (hex, d->b, sizeof d->b);
+}
+
+/* ---- text forms ---- */
+
+void hex_encode (const void *p, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *b = p;
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[b[i] >> 4];
+        out[2 * i + 1] = digits[b[i] & 15];
+    }
+    out[2 * len] = 0;
+}
+
+static int hex_digit (char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool hex_decode (const char *hex, void *out, size_t len)
+{
+    uint8_t *b = out;
+    if (strlen (hex) != 2 * len)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        int hi = hex_digit (hex[2 * i]), lo = hex_digit (hex[2 * i + 1]);
+        if (hi < 0 || lo < 0)
+            return false;
+        b[i] = (uint8_t) (hi << 4 | lo);
+    }
+    return true;
+}
+
+void base64_add (struct buf *out, struct bytes b)
+{
+    size_t n = sodium_base64_encoded_len (b.len, sodium_base64_VARIANT_ORIGINAL);
+    char *at = (char *) buf_grow (out, n);
+    sodium_bin2base64 (at, n, b.p ? b.p : (const uint8_t *) "", b.len, sodium_base64_VARIANT_ORIGINAL);
+    out->len--; /* the NUL */
+}
+
+bool base64_decode (struct bytes text, struct buf *out)
+{
+    size_t max = text.len / 4 * 3 + 3, got = 0;
+    const char *end = NULL;
+    if (text.len == 0)
+        return true;
+    uint8_t *at = buf_grow (out, max);
+    if (sodium_base642bin (at, max, (const char *) text.p, text.len, NULL, &got, &end, sodium_base64_VARIANT_ORIGINAL) != 0
+        || end != (const char *) text.p + text.len) {
+        out->len -= max;
+        return false;
+    }
+    out->len -= max - got;
+    return true;
+}
+
+/* Length of the well-formed sequence at p (RFC 3629), or 0. */
+static size_t utf8_step (const uint8_t *p, size_t len)
+{
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        return len >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
+    if ((p[0] & 0xf0) == 0xe0) {
+        uint8_t lo = p[0] == 0xe0 ? 0xa0 : 0x80, hi = p[0] == 0xed ? 0x9f : 0xbf;
+        return len >= 3 && p[1] >= lo && p[1] <= hi && (p[2] & 0xc0) == 0x80 ? 3 : 0;
+    }
+    if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+        uint8_t lo = p[0] == 0xf0 ? 0x90 : 0x80, hi = p[0] == 0xf4 ? 0x8f : 0xbf;
+        return len >= 4 && p[1] >= lo && p[1] <= hi && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80 ? 4 : 0;
+    }
+    return 0;
+}
+
+bool utf8_valid (struct bytes b)
+{
+    for (size_t i = 0; i < b.len;) {
+        size_t n = b.p[i] ? utf8_step (b.p + i, b.len - i) : 0;
+        if (!n)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+void text_clean (struct bytes in, bool keep_lines, struct buf *out)
+{
+    for (size_t i = 0; i < in.len;) {
+        size_t n = utf8_step (in.p + i, in.len - i);
+        uint8_t c = in.p[i];
+        bool control = n == 1 ? c < 0x20 || c == 0x7f : n == 2 && c == 0xc2 && in.p[i + 1] < 0xa0;
+        /* Bidirectional overrides (U+202A..E, U+2066..9) would reorder a line on the terminal. */
+        if (n == 3 && c == 0xe2 && ((in.p[i + 1] == 0x80 && in.p[i + 2] >= 0xaa && in.p[i + 2] <= 0xae)
+                                    || (in.p[i + 1] == 0x81 && in.p[i + 2] >= 0xa6 && in.p[i + 2] <= 0xa9)))
+            control = true;
+        if (n == 0 || (control && !(keep_lines && (c == '\n' || c == '\t'))))
+            buf_add (out, "?", 1);
+        else
+            buf_add (out, in.p + i, n);
+        i += n ? n : 1;
+    }
+}
+
+static bool name_part (const char *s, size_t len)
+{
+    if (len == 0 || len > 63 || !((s[0] >= 'a' && s[0] <= 'z') || (s[0] >= '0' && s[0] <= '9')))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9') || s[i] == '.' || s[i] == '_' || s[i] == '-'))
+            return false;
+    return true;
+}
+
+bool name_valid (const char *s)
+{
+    return name_part (s, strlen (s));
+}
+
+bool project_valid (const char *s)
+{
+    if (strlen (s) > 127)
+        return false;
+    for (;;) {
+        size_t n = strcspn (s, "/");
+        if (!name_part (s, n))
+            return false;
+        if (!s[n])
+            return true;
+        s += n + 1;
+    }
+}
