@@ -136,6 +136,23 @@ int git_resolve (const char *path, const char *rev, struct git_rev *c, struct er
     return 0;
 }
 
+int git_ref_of (const char *path, const char *rev, struct buf *ref, struct err *e)
+{
+    REPO (r);
+    if (repo_open (path, &r, e) == -1)
+        return -1;
+    git_reference *named = NULL, *direct = NULL;
+    if (git_reference_dwim (&named, r, rev) == 0 && git_reference_resolve (&direct, named) == 0) {
+        const char *name = git_reference_name (direct);
+        if (strncmp (name, "refs/heads/", 11) == 0 || strncmp (name, "refs/tags/", 10) == 0)
+            buf_adds (ref, name);
+    }
+    git_reference_free (named);
+    git_reference_free (direct);
+    buf_str (ref);
+    return 0;
+}
+
 int git_read_file (const char *path, const char *commit, const char *file, size_t max, struct buf *out, struct err *e)
 {
     REPO (r);
@@ -217,6 +234,16 @@ int git_config_set (const char *path, const char *key, const char *value, struct
     if (rc == 0)
         rc = git_config_set_string (local, key, value);
     return rc ? repo_fail (e, rc, "git config %s", key) : 0;
+}
+
+int git_config_set_file (const char *file, const char *key, const char *value, struct err *e)
+{
+    git_config *CLEANUP (config_free) c = NULL;
+    repo_start ();
+    int rc = git_config_open_ondisk (&c, file);
+    if (rc == 0)
+        rc = git_config_set_string (c, key, value);
+    return rc ? repo_fail (e, rc, "%s: %s", file, key) : 0;
 }
 
 int git_origin_url (const char *path, const char *remote, struct buf *url, struct err *e)

@@ -17,11 +17,14 @@ void git_rev_release (struct git_rev *c);
 
 /* Resolve rev (name, branch, prefix, id) in the repository at or above `path`. */
 int git_resolve (const char *path, const char *rev, struct git_rev *c, struct err *e);
+/* The full name of the branch or tag that rev means ("refs/heads/main"; HEAD gives the branch checked out); "" if it is neither. */
+int git_ref_of (const char *path, const char *rev, struct buf *ref, struct err *e);
 int git_read_file (const char *path, const char *commit, const char *file, size_t max, struct buf *out, struct err *e);
 /* Where the repository's git folder is; bare tells which kind. */
 int git_dir (const char *path, struct buf *gitdir, bool *bare, struct err *e);
 int git_config_get (const char *path, const char *key, struct buf *value, struct err *e); /* EC_NOT_FOUND */
 int git_config_set (const char *path, const char *key, const char *value, struct err *e);
+int git_config_set_file (const char *file, const char *key, const char *value, struct err *e); /* a configuration file by its path */
 int git_origin_url (const char *path, const char *remote, struct buf *url, struct err *e);
 /* Every ref under refs/heads and refs/tags: callback (name, commit id). */
 int git_refs (const char *path, int (*each) (void *arg, const char *ref, const char *id), void *arg, struct err *e);
