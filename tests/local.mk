@@ -1,2 +1,3 @@
 # programs and files of tests
 include tests/unit/store.mk
+include tests/unit/core.mk

@@ -154,8 +154,8 @@ static int remove_below (int dirfd, dev_t dev, unsigned depth)
             rc = -1;
             continue;
         }
-        if ((st.st_mode & 0700) != 0700)
-            (void) fchmodat (dirfd, de->d_name, 0700, 0);
+        if ((st.st_mode & 0700) != 0700 && fchmodat (dirfd, de->d_name, 0700, 0) == -1)
+            rc = -1;
         int sub = openat (dirfd, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (sub == -1 || remove_below (sub, dev, depth + 1) == -1 || unlinkat (dirfd, de->d_name, AT_REMOVEDIR) == -1)
             rc = -1;

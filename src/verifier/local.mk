@@ -1,1 +1,2 @@
-# programs and files of src/verifier
+noinst_LIBRARIES += librule.a
+librule_a_SOURCES = src/verifier/rule.c src/verifier/rule.h

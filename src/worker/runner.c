@@ -148,6 +148,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     struct sandbox_run run;
     struct outcome out;
     struct realm *own = rl;
+    BUF (note);
     char *step = xasprintf ("%s/steps/%s", state, hex), *mount_at = xasprintf ("%s/image", step), *inputs = xasprintf ("%s/in", step), *root = NULL, *host = NULL;
     int image_lock = -1, rc = -1;
     int64_t started = time_now_us ();
@@ -185,7 +186,6 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         log_text (buf_str (&text));
     }
     host = host_text (kind);
-    BUF (note);
     text_clean (buf_bytes (&out.notes), true, &note);
     struct report rep = { kind, out.exit_status, out.artifact, lease, buf_bytes (&out.receipt), started, time_now_us (), host, buf_str (&note) };
     rc = report_seal (rl, &o, &rep, sealed, e);

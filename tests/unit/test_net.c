@@ -1,0 +1,80 @@
+/* Sockets: who gets in, who sent it, and what is dropped. */
+#include "base/net.h"
+
+#include <criterion/criterion.h>
+#include <sodium.h>
+
+static uint8_t secrets[3][32];
+static struct net_key key[3];
+
+static void start (void)
+{
+    struct err e = ERR_INIT;
+    cr_assert_eq (net_start (&e), 0, "%s", e.msg);
+    for (int i = 0; i < 3; i++) {
+        crypto_box_keypair (key[i].pub, secrets[i]);
+        key[i].sec = secrets[i];
+    }
+}
+
+Test (net, only_admitted_keys_get_in_and_are_named, .timeout = 60)
+{
+    struct err e = ERR_INIT;
+    struct net_in in;
+    start ();
+    net_admit ((const uint8_t (*)[32]) key[1].pub, 1);
+    zsock_t *server = net_router ("tcp://127.0.0.1:*", &key[0], 100, &e);
+    cr_assert (server, "%s", e.msg);
+    zsock_t *good = net_dealer (net_endpoint (server), key[0].pub, &key[1], 100, &e), *bad = net_dealer (net_endpoint (server), key[0].pub, &key[2], 100, &e);
+    cr_assert (good && bad);
+    cr_assert_eq (net_send (good, bytes_of (NULL, 0), bytes_str ("hi"), &e), 0);
+    (void) net_send (bad, bytes_of (NULL, 0), bytes_str ("no"), &e);
+    cr_assert (net_wait (server, 10000));
+    cr_assert_eq (net_recv (server, &in, &e), 1);
+    cr_assert (bytes_eqs (in.data, "hi") && in.has_peer && !memcmp (in.peer, key[1].pub, 32));
+    cr_assert_eq (net_send (server, bytes_of (in.route, in.route_len), bytes_str ("back"), &e), 0);
+    net_in_release (&in);
+    cr_assert (net_wait (good, 10000) && net_recv (good, &in, &e) == 1 && bytes_eqs (in.data, "back"));
+    net_in_release (&in);
+    cr_assert_not (net_wait (server, 1000), "the key that is not in the set got in");
+    /* Several frames are one refusal, not a message. */
+    zmsg_t *many = zmsg_new ();
+    for (int i = 0; i < 100; i++)
+        zmsg_addstr (many, "x");
+    zmsg_send (&many, good);
+    cr_assert (net_wait (server, 10000));
+    cr_assert_eq (net_recv (server, &in, &e), -1);
+    cr_assert_eq (e.code, EC_OVERSIZED);
+    cr_assert_eq (net_recv (server, &in, &e), 0);
+    net_in_release (&in);
+    /* Nobody is at that routing id. */
+    cr_assert_eq (net_send (server, bytes_str ("nobody"), bytes_str ("x"), &e), -1);
+    cr_assert_eq (e.code, EC_NOT_FOUND);
+    zsock_destroy (&good);
+    zsock_destroy (&bad);
+    zsock_destroy (&server);
+    net_stop ();
+}
+
+Test (net, a_subscription_names_its_subscriber, .timeout = 60)
+{
+    struct err e = ERR_INIT;
+    struct net_in in;
+    start ();
+    net_admit ((const uint8_t (*)[32]) key[1].pub, 1);
+    zsock_t *pub = net_xpub ("tcp://127.0.0.1:*", &key[0], 100, &e);
+    cr_assert (pub, "%s", e.msg);
+    zsock_t *sub = net_sub (net_endpoint (pub), key[0].pub, &key[1], 100, &e);
+    cr_assert (sub && zmq_setsockopt (zsock_resolve (sub), ZMQ_SUBSCRIBE, "p\n", 2) == 0);
+    cr_assert (net_wait (pub, 10000));
+    cr_assert_eq (net_recv (pub, &in, &e), 1);
+    cr_assert (in.data.len == 3 && in.data.p[0] == 1 && in.has_peer && !memcmp (in.peer, key[1].pub, 32));
+    cr_assert_eq (zmq_setsockopt (zsock_resolve (pub), ZMQ_SUBSCRIBE, in.data.p + 1, in.data.len - 1), 0);
+    net_in_release (&in);
+    cr_assert_eq (net_send (pub, bytes_str ("p\n"), bytes_str ("event"), &e), 0);
+    cr_assert (net_wait (sub, 10000) && net_recv (sub, &in, &e) == 1 && bytes_eqs (in.data, "event"));
+    net_in_release (&in);
+    zsock_destroy (&sub);
+    zsock_destroy (&pub);
+    net_stop ();
+}
