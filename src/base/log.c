@@ -42,7 +42,7 @@ static void emit (enum log_level level, const char *text)
     (void) !write (STDERR_FILENO, line.p, line.len);
 }
 
-static void log_v (enum log_level level, const char *fmt, va_list ap)
+static void __attribute__ ((format (printf, 2, 0))) log_v (enum log_level level, const char *fmt, va_list ap)
 {
     char text[2048];
     if (level > threshold)
