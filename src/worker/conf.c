@@ -21,6 +21,7 @@ const struct config_row conf_rows[] = {
     { "worker", "free-disk", CONFIG_SIZE, "512M", 0, INT64_MAX, AT (free_disk), "no step starts with less free space than this where the state folder is" },
     { "worker", "image-cache", CONFIG_SIZE, "10G", 1 << 20, INT64_MAX, AT (image_cache), "bytes of images kept; the least recently used goes first" },
     { "worker", "require-cgroups", CONFIG_BOOL, "yes", 0, 0, AT (require_cgroups), "refuse to work without usable cgroups; `no`: rlimits and the pid namespace alone" },
+    { "worker", "file-urls", CONFIG_BOOL, "no", 0, 0, AT (file_urls), "fetch from file:///PATH on this machine too: for a realm on one machine" },
     { "worker", "fetch-time", CONFIG_DURATION, "5m", 1000, INT64_MAX, AT (fetch_ms), "longest fetch of source, image or input" },
     { "worker", "upload-time", CONFIG_DURATION, "5m", 1000, INT64_MAX, AT (upload_ms), "longest upload without progress" },
     { "limits", "cpus", CONFIG_INT, "2", 1, 1024, AT (cpus), "CPUs that one step may use" },

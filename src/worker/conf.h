@@ -7,7 +7,7 @@
 struct conf {
     char *isolation, *user, *projects, *hours, *io_priority;
     int64_t steps, cpus, memory, disk, time_ms, log, processes, files, nice, max_load, max_pressure, free_disk, image_cache, fetch_ms, upload_ms;
-    bool idle_only, require_cgroups;
+    bool idle_only, require_cgroups, file_urls;
 };
 
 extern const struct config_row conf_rows[];

@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
+#include "source/git.h"
 #include "worker/agent.h"
 #include "worker/runner.h"
 
@@ -75,6 +76,7 @@ int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
         return agent_control (dir, word, &e) == -1 ? fail (&e) : 0;
     if (conf_open (&conf, dir, &e) == -1)
         return fail (&e);
+    git_allow_file (conf.file_urls);
     status = check ? 0 : step ? runner_main (dir, &conf, step, fd, hooks) : serve (dir, &conf);
     conf_release (&conf);
     return status;
