@@ -1,1 +1,2 @@
-# programs and files of src/broker
+noinst_LIBRARIES += libbroker.a
+libbroker_a_SOURCES = src/broker/schedule.c src/broker/schedule.h

@@ -1,0 +1,78 @@
+#include "broker/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool listed (const char *s, const char *const *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp (s, v[i]))
+            return true;
+    return false;
+}
+
+bool schedule_fits (const struct candidate *c, const struct demand *d)
+{
+    return c->suits && c->credit && policy_isolation_ok (d->isolation, c->isolation) && (!c->cpus || d->cpus <= c->cpus) && (!c->memory || d->memory <= c->memory)
+           && (!c->disk || d->disk <= c->disk) && !listed (c->owner, d->used, d->used_count) && !listed (c->name, d->avoid, d->avoid_count);
+}
+
+/* One worker of a random owner among the candidates still open; n if there is none. */
+static size_t draw (const struct candidate *c, size_t n, const bool *open, bool trusted_only, uint32_t (*random) (void *, uint32_t), void *arg)
+{
+    size_t *first = xcalloc (n, sizeof *first), owners = 0, picked = n;
+    for (size_t i = 0; i < n; i++) {
+        size_t j = 0;
+        if (!open[i] || (trusted_only && !c[i].trusted))
+            continue;
+        while (j < owners && strcmp (c[first[j]].owner, c[i].owner))
+            j++;
+        if (j == owners)
+            first[owners++] = i;
+    }
+    if (owners) {
+        const char *owner = c[first[random (arg, (uint32_t) owners)]].owner;
+        uint32_t seen = 0;
+        for (size_t i = 0; i < n; i++) /* reservoir of one: uniform among the owner's workers */
+            if (open[i] && (!trusted_only || c[i].trusted) && !strcmp (c[i].owner, owner) && random (arg, ++seen) == 0)
+                picked = i;
+    }
+    free (first);
+    return picked;
+}
+
+size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out)
+{
+    bool *open = xcalloc (n, sizeof *open), trusted = d->needs_trusted;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        open[i] = schedule_fits (&c[i], d);
+    while (count < d->places) {
+        size_t i = n;
+        if (trusted) { /* the trusted one first; where none is free, its place is kept */
+            i = draw (c, n, open, true, random, arg);
+            trusted = false;
+            if (i == n) {
+                if (d->places - count <= 1)
+                    break;
+                i = draw (c, n, open, false, random, arg);
+                if (i == n)
+                    break;
+                struct demand rest = *d; /* fill all places but the kept one */
+                rest.places = d->places - 1;
+                rest.needs_trusted = false;
+                free (open);
+                return schedule_pick (c, n, &rest, random, arg, out);
+            }
+        } else
+            i = draw (c, n, open, false, random, arg);
+        if (i == n)
+            break;
+        out[count++] = i;
+        for (size_t j = 0; j < n; j++)
+            if (!strcmp (c[j].owner, c[i].owner))
+                open[j] = false;
+    }
+    free (open);
+    return count;
+}

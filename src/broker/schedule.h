@@ -1,0 +1,36 @@
+/* schedule.h: which workers get a step. Pure: workers, step and randomness are handed in.
+ *
+ * Fit: good for the project and labels, gives the isolation, has credit, and its owner has neither an open lease of the step nor a
+ * vote on it. Among those that fit, owners are drawn uniformly, then a worker of that owner uniformly, so that an owner gains nothing
+ * by bringing more workers. Where a trusted worker is still lacking, one place is kept for it: with one place left only trusted ones fit.
+ */
+#ifndef ASSAY_BROKER_SCHEDULE_H
+#define ASSAY_BROKER_SCHEDULE_H
+
+#include "auth/policy.h"
+
+struct candidate {          /* a connected worker */
+    const char *name, *owner;
+    bool trusted;
+    unsigned isolation;     /* ISOLATION_* mask that it said it can give */
+    uint64_t credit;
+    uint64_t cpus, memory, disk; /* the most a step may have; 0: no limit */
+    bool suits;             /* the roster lets it work on the project, and it has the labels and takes the project */
+};
+
+struct demand {             /* a step */
+    size_t places;          /* leases to give now */
+    bool needs_trusted;     /* none of the step's open leases and votes is a trusted worker's yet, and one must be */
+    unsigned isolation;     /* at least */
+    uint64_t cpus, memory, disk;
+    const char *const *used; /* owners with an open lease or a vote */
+    size_t used_count;
+    const char *const *avoid; /* workers that declined it lately, or failed on it */
+    size_t avoid_count;
+};
+
+bool schedule_fits (const struct candidate *c, const struct demand *d);
+/* Picks at most d->places candidates into out (indices); returns how many. random (arg, n) gives 0..n-1 uniformly. */
+size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out);
+
+#endif

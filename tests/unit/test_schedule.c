@@ -1,0 +1,97 @@
+/* The scheduler: who fits, never two of an owner, the trusted worker's place, and an even draw. */
+#include "broker/schedule.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint32_t lcg (void *arg, uint32_t n)
+{
+    uint64_t *s = arg;
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t) ((*s >> 33) % n);
+}
+
+static struct candidate worker (const char *name, const char *owner, bool trusted)
+{
+    return (struct candidate){ name, owner, trusted, ISOLATION_BWRAP, 1, 0, 0, 0, true };
+}
+
+Test (schedule, what_does_not_fit)
+{
+    struct demand d = { .places = 1, .isolation = ISOLATION_BWRAP, .memory = 100 };
+    const char *used[] = { "x" }, *avoid[] = { "w" };
+    struct candidate c = worker ("w", "x", false);
+    cr_assert (schedule_fits (&c, &d));
+    c.credit = 0;
+    cr_assert_not (schedule_fits (&c, &d));
+    c.credit = 1, c.suits = false;
+    cr_assert_not (schedule_fits (&c, &d));
+    c.suits = true, c.memory = 99;
+    cr_assert_not (schedule_fits (&c, &d));
+    c.memory = 100;
+    cr_assert (schedule_fits (&c, &d));
+    d.isolation = ISOLATION_QEMU;
+    cr_assert_not (schedule_fits (&c, &d));
+    d.isolation = ISOLATION_BWRAP, d.used = used, d.used_count = 1;
+    cr_assert_not (schedule_fits (&c, &d));
+    d.used_count = 0, d.avoid = avoid, d.avoid_count = 1;
+    cr_assert_not (schedule_fits (&c, &d));
+}
+
+/* Thousands of random farms: no owner twice, none used, never more than asked, as many as there can be. */
+Test (schedule, properties, .timeout = 120)
+{
+    static const char *const owners[] = { "a", "b", "c", "d", "e", "f" };
+    uint64_t seed = 42;
+    for (unsigned round = 0; round < 20000; round++) {
+        struct candidate c[12];
+        char names[12][8];
+        size_t n = lcg (&seed, 13), out[12];
+        for (size_t i = 0; i < n; i++) {
+            (void) snprintf (names[i], sizeof names[i], "w%zu", i);
+            c[i] = worker (names[i], owners[lcg (&seed, 6)], lcg (&seed, 4) == 0);
+            c[i].credit = lcg (&seed, 3);
+        }
+        const char *used[2] = { owners[lcg (&seed, 6)], owners[lcg (&seed, 6)] };
+        struct demand d = { .places = 1 + lcg (&seed, 4), .needs_trusted = lcg (&seed, 2), .isolation = ISOLATION_BWRAP, .used = used, .used_count = lcg (&seed, 3) };
+        size_t got = schedule_pick (c, n, &d, lcg, &seed, out), possible = 0;
+        bool any_trusted = false, got_trusted = false;
+        for (size_t o = 0; o < 6; o++) {
+            bool fit = false;
+            for (size_t i = 0; i < n; i++)
+                if (!strcmp (c[i].owner, owners[o]) && schedule_fits (&c[i], &d)) {
+                    fit = true;
+                    any_trusted |= c[i].trusted;
+                }
+            possible += fit;
+        }
+        size_t most = d.places - (d.needs_trusted && !any_trusted ? 1 : 0);
+        cr_assert_eq (got, possible < most ? possible : most, "round %u", round);
+        for (size_t i = 0; i < got; i++) {
+            cr_assert (schedule_fits (&c[out[i]], &d));
+            got_trusted |= c[out[i]].trusted;
+            for (size_t j = 0; j < i; j++)
+                cr_assert (strcmp (c[out[i]].owner, c[out[j]].owner));
+        }
+        if (d.needs_trusted && any_trusted)
+            cr_assert (got_trusted, "round %u: the trusted worker was left out", round);
+    }
+}
+
+Test (schedule, the_draw_is_even_among_owners)
+{
+    struct candidate c[] = { worker ("a1", "a", false), worker ("a2", "a", false), worker ("a3", "a", false), worker ("b1", "b", false), worker ("c1", "c", false) };
+    struct demand d = { .places = 1, .isolation = ISOLATION_BWRAP };
+    unsigned hits[3] = { 0 }, first = 0;
+    uint64_t seed = 7;
+    for (unsigned i = 0; i < 30000; i++) {
+        size_t out;
+        cr_assert_eq (schedule_pick (c, 5, &d, lcg, &seed, &out), 1);
+        hits[c[out].owner[0] - 'a']++;
+        first += out == 0;
+    }
+    for (int i = 0; i < 3; i++)
+        cr_assert (hits[i] > 9400 && hits[i] < 10600, "owner %c was drawn %u times of 30000", 'a' + i, hits[i]);
+    cr_assert (first > 3000 && first < 3700, "an owner's workers take turns");
+}
