@@ -25,6 +25,8 @@ void keys_release (struct keys *k);
 int rootkey_make (struct sign_key *k, struct err *e);
 int rootkey_save (const struct sign_key *k, const char *path, const char *pass, struct err *e);
 int rootkey_load (struct sign_key *k, const char *path, int (*ask) (char *pass, size_t size), struct err *e);
+/* An `ask` for programs: the file named by $ASSAY_ROOT_PASSPHRASE_FILE (its first line), else the terminal without echo; -1 without either. */
+int rootkey_ask (char *pass, size_t size);
 void rootkey_release (struct sign_key *k);
 
 #endif

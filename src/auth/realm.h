@@ -13,10 +13,10 @@
 #ifndef ASSAY_AUTH_REALM_H
 #define ASSAY_AUTH_REALM_H
 
+#include "auth/client.h"
 #include "auth/key.h"
 #include "auth/roster.h"
 
-struct realm;
 const char *realm_default_dir (const char *option);              /* --dir, else $ASSAY_DIR, else ~/.config/assay; static storage no: malloc'd, caller frees */
 int realm_open (struct realm **rl, const char *dir, struct err *e);
 void realm_close (struct realm **rl);
@@ -36,18 +36,5 @@ bool realm_poll (struct realm *rl);
 void realm_admit (struct realm *rl, unsigned roles);             /* now, and again at every change of the roster */
 /* Write a new realm folder (assay enrol, assay init). */
 int realm_create (const char *dir, const char *name, const uint8_t root[32], const char *idp, const uint8_t idp_key[32], const struct keys *k, struct err *e);
-
-/* A request to a service and its answer, for commands: connect, send, wait. `role` picks the service from the roster (its principal's
- * endpoint and key); ROLE_IDP uses realm.ini. */
-struct client;
-int client_open (struct client **c, struct realm *rl, unsigned role, int timeout_ms, struct err *e);
-void client_close (struct client **c);
-zsock_t *client_socket (struct client *c);
-uint64_t client_request (struct client *c);                      /* a fresh request id */
-int client_send (struct client *c, const struct msg *m, struct err *e);
-/* The next answer to `request` (0: any) within the timeout; an `error` answer becomes *e with its code and kind, `busy` is retried by client_ask only. */
-int client_recv (struct client *c, uint64_t request, int timeout_ms, struct net_in *in, struct msg *m, struct err *e);
-/* Send and wait; m is the question and then the answer of type `want` (borrowing from *in). Retries `busy` until the timeout. */
-int client_ask (struct client *c, struct msg *m, enum msg_type want, struct net_in *in, struct err *e);
 
 #endif

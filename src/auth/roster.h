@@ -32,6 +32,9 @@ struct roster *roster_new (const uint8_t root[32]);
 void roster_destroy (struct roster **r);
 int roster_add (struct roster *r, struct bytes envelope, struct err *e);
 int roster_set_head (struct roster *r, struct bytes head, struct err *e);
+/* Is the head held as fresh as it must be from a live IDP: present, for our last entry, at most max_age_us old, not from the future
+ * (by more than that)? EC_EXPIRED "stale ...", EC_DAMAGED "truncated ...". A copy on disk may be older: services go on without the IDP. */
+int roster_fresh (const struct roster *r, int64_t now_us, int64_t max_age_us, struct err *e);
 uint64_t roster_seq (const struct roster *r);                    /* of the last entry; 0: empty. The first is 1 */
 struct digest roster_last (const struct roster *r);              /* digest of the last entry's envelope */
 int64_t roster_head_time (const struct roster *r);               /* of the newest verified head; 0: none */
