@@ -1,3 +1,4 @@
 # programs and files of tests
 include tests/unit/store.mk
 include tests/unit/core.mk
+include tests/unit/deploy.mk
