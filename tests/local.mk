@@ -2,3 +2,4 @@
 include tests/unit/store.mk
 include tests/unit/core.mk
 include tests/unit/deploy.mk
+include tests/unit/source.mk
