@@ -1,5 +1,6 @@
 # programs and files of tests
 include tests/unit/store.mk
 include tests/unit/core.mk
+include tests/unit/deploy.mk
 include tests/unit/source.mk
 include tests/unit/broker.mk

@@ -11,4 +11,7 @@ assay_SOURCES += src/cli/cmd_log.c
 assay_SOURCES += src/cli/cmd_get.c
 assay_SOURCES += src/cli/cmd_cancel.c
 assay_SOURCES += src/cli/cmd_retry.c
+assay_SOURCES += src/cli/cmd_init.c
+assay_SOURCES += src/cli/cmd_up.c src/cli/fleet.c src/cli/fleet.h
+assay_SOURCES += src/cli/cmd_image.c src/cli/rootfs.c src/cli/rootfs.h
 assay_LDADD = $(SOURCE_LIBS) $(STORE_LIBS)

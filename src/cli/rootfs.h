@@ -1,0 +1,18 @@
+/* rootfs.h: make an image: a folder with rootfs.squashfs and image.json, bit for bit the same for the same input.
+ *
+ * `out` exists and is empty. rootfs_build installs packages of a Debian suite with mmdebstrap (the same archive state gives
+ * the same bits, whatever the order of the packages). rootfs_import takes a folder (all files become root's, all times
+ * the same) or a tar, which may be compressed by gzip, xz or zstd and is taken as it is.
+ * Helper programs run without a shell; their last line on stderr is part of the error. ERR_USAGE for bad arguments.
+ */
+#ifndef ASSAY_CLI_ROOTFS_H
+#define ASSAY_CLI_ROOTFS_H
+
+#include "base/bytes.h"
+
+#define ROOTFS_PACKAGES_MAX 512u
+
+int rootfs_build (const char *suite, char *const *packages, size_t count, const char *out, struct err *e);
+int rootfs_import (const char *from, const char *out, struct err *e);
+
+#endif
