@@ -4,3 +4,4 @@ include tests/unit/core.mk
 include tests/unit/deploy.mk
 include tests/unit/source.mk
 include tests/unit/broker.mk
+include tests/unit/docs.mk

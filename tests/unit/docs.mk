@@ -1,0 +1,4 @@
+# the repository's checks of itself, and the examples of proto/PROTOCOL.md
+check_PROGRAMS += tests/examples
+tests_examples_SOURCES = tests/examples.c
+tests_examples_LDADD = libstore.a $(PROTO_LIBS)
