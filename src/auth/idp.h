@@ -53,6 +53,7 @@ const char *idp_endpoint (const struct idp *i);                  /* from realm.i
 
 /* The transport keys that may connect: good principals' and live tokens'. malloc'd array, caller frees. */
 uint8_t (*idp_admitted (const struct idp *i, size_t *count))[32];
+uint64_t idp_changes (const struct idp *i); /* grows when the set of admitted keys may have changed */
 /* One request of the peer with this transport key. Always fills `answer` with one encoded message. Returns the sequence number
  * from which the peer wants to hear news (roster_get), else 0; *e says what was refused (kind ERR_NONE: nothing). */
 uint64_t idp_handle (struct idp *i, const uint8_t peer[32], struct bytes frame, int64_t now, struct buf *answer, struct err *e);

@@ -2,7 +2,7 @@
  *
  * DIR/realm.ini   [realm] root = HEX, idp = ENDPOINT, idp-key = HEX (transport key), name = PRINCIPAL
  * DIR/keys        secret keys, 0600
- * DIR/roster      verified copy: length-prefixed envelopes, head last; appended, synced; rewritten whole if torn
+ * DIR/roster      verified copy: length-prefixed envelopes, head last; written aside, synced, renamed
  *
  *     realm_open (&rl, dir, &e);                           // loads keys and roster; the IDP need not be there
  *     realm_admit (rl, roles)                              // installs the ZAP set: good principals with any of these roles
@@ -34,6 +34,9 @@ int realm_sync_start (struct realm *rl, struct err *e);
 int realm_sync_fd (const struct realm *rl);                      /* readable when realm_poll has something */
 bool realm_poll (struct realm *rl);
 void realm_admit (struct realm *rl, unsigned roles);             /* now, and again at every change of the roster */
+/* The roster as a file: every entry's envelope behind its length (4 bytes, big-endian), the signed head last. Parsing verifies all of it. */
+void realm_roster_bytes (const struct roster *r, struct buf *out);
+int realm_roster_parse (struct bytes file, struct roster *r, struct err *e);
 /* Write a new realm folder (assay enrol, assay init). */
 int realm_create (const char *dir, const char *name, const uint8_t root[32], const char *idp, const uint8_t idp_key[32], const struct keys *k, struct err *e);
 

@@ -1,5 +1,5 @@
 # `assay`: one file a command; a command's engineer adds a line here.
-EXTRA_PROGRAMS += assay
+bin_PROGRAMS += assay
 assay_SOURCES = src/cli/main.c src/cli/cli.h src/cli/commands.def src/cli/common.c src/cli/table.c
 assay_SOURCES += src/cli/submit.c src/cli/submit.h src/cli/spool.c src/cli/spool.h src/cli/stream.c src/cli/stream.h src/cli/tracker.c src/cli/event.c
 assay_SOURCES += src/cli/cmd_push.c
@@ -14,4 +14,10 @@ assay_SOURCES += src/cli/cmd_retry.c
 assay_SOURCES += src/cli/cmd_init.c
 assay_SOURCES += src/cli/cmd_up.c src/cli/fleet.c src/cli/fleet.h
 assay_SOURCES += src/cli/cmd_image.c src/cli/rootfs.c src/cli/rootfs.h
+assay_SOURCES += src/cli/cmd_token.c
+assay_SOURCES += src/cli/cmd_enrol.c
+assay_SOURCES += src/cli/cmd_who.c
+assay_SOURCES += src/cli/cmd_revoke.c
+assay_SOURCES += src/cli/cmd_policy.c
+assay_SOURCES += src/cli/cmd_store.c
 assay_LDADD = $(SOURCE_LIBS) $(STORE_LIBS)

@@ -7,7 +7,8 @@ libworker_a_SOURCES = src/worker/conf.c src/worker/conf.h src/worker/limits.c sr
 	src/worker/agent.c src/worker/agent.h src/worker/worker_main.c
 WORKER_LIBS = libworker.a $(STORE_LIBS) $(SOURCE_LIBS) $(AUTH_LIBS) $(SECCOMP_LIBS)
 
-EXTRA_PROGRAMS += assay-worker assay-worker-liar
+bin_PROGRAMS += assay-worker
+noinst_PROGRAMS += assay-worker-liar
 assay_worker_SOURCES = src/worker/main.c
 assay_worker_LDADD = $(WORKER_LIBS)
 assay_worker_liar_SOURCES = src/worker/liar.c
