@@ -167,13 +167,16 @@ man_format() { command -v scdoc >/dev/null && for f in doc/*.scd; do scdoc <"$f"
 # ---- threats, deployment ---------------------------------------------------------------------------------------------
 threats() {
     grep -oE 'tests/(threats|unit|e2e|fuzz)/[A-Za-z0-9_.-]+' doc/THREATS.md | sed 's/\.$//' | sort -u | while read -r t; do [ -f "$t" ] || echo "doc/THREATS.md names $t, which is not there"; done
+    grep -oE 'tests/unit/test_[a-z_0-9]+\.c: [a-z_0-9]+' doc/THREATS.md | sort -u | while IFS=': ' read -r f name; do
+        grep -qE "^(Test|ParameterizedTest) \(.*, $name[,)]" "$f" || echo "doc/THREATS.md: $f has no test $name"
+    done
     for t in tests/threats/*.sh; do [ -f "$t" ] && { grep -qF "$t" doc/THREATS.md || echo "$t is not in doc/THREATS.md"; }; done
 }
 units() {
-    for p in idp broker store verifier worker; do [ -f "deploy/systemd/assay-$p.service" ] || echo "no deploy/systemd/assay-$p.service"; done
-    for u in deploy/systemd/*; do grep -qF "$(basename "$u")" deploy/local.mk || echo "$u is not in deploy/local.mk"; done
+    for p in idp broker store verifier worker; do [ -f "deploy/systemd/assay-$p.service.in" ] || echo "no deploy/systemd/assay-$p.service.in"; done
+    for u in deploy/systemd/*; do grep -qF "$(basename "$u" .in)" deploy/local.mk || echo "$u is not in deploy/local.mk"; done
     command -v systemd-analyze >/dev/null || return
-    mkdir -p "$tmp/units" && for u in deploy/systemd/*; do sed 's|^\(Exec[A-Za-z]*=\)[^ ]*|\1/bin/true|' "$u" >"$tmp/units/$(basename "$u")"; done
+    mkdir -p "$tmp/units" && for u in deploy/systemd/*; do sed 's|^\(Exec[A-Za-z]*=\)[^ ]*|\1/bin/true|' "$u" >"$tmp/units/$(basename "$u" .in)"; done
     systemd-analyze verify --man=no "$tmp/units"/* 2>&1 | grep -F "$tmp/units" | sed "s|$tmp/units|deploy/systemd|g"
 }
 completion() {
