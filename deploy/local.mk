@@ -12,6 +12,9 @@ dist_sysusers_DATA = deploy/sysusers/assay.conf
 bashcompletiondir = $(datadir)/bash-completion/completions
 dist_bashcompletion_DATA = deploy/completion/assay.bash
 
+# a changed prefix makes them anew
+$(nodist_systemdsystemunit_DATA): Makefile
+
 SUFFIXES += .service .service.in
 .service.in.service:
 	$(AM_V_GEN)$(MKDIR_P) deploy/systemd && sed 's|[@]bindir[@]|$(bindir)|g' $< >$@.tmp && mv $@.tmp $@
