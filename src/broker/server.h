@@ -1,0 +1,155 @@
+/* server.h: inside src/broker only: the broker's loop and what its parts share.
+ *
+ * One loop. Each turn takes in what has arrived (up to TURN messages), all in one transaction; every message is a savepoint in
+ * it, so that one that fails leaves nothing behind. What goes out - answers, leases, events - is queued, and sent only once the
+ * transaction is on the disk. A failed commit turns every queued answer into an `internal` error.
+ *
+ *   server.c  loop, sockets, authorisation     submission.c  submit, status, cancel, retry
+ *   fleet.c   workers, leases, results         events.c      event log, subscriptions, replay, verdicts
+ *   logs.c    logs of builds
+ */
+#ifndef ASSAY_BROKER_SERVER_H
+#define ASSAY_BROKER_SERVER_H
+
+#include "auth/realm.h"
+#include "broker/state.h"
+#include "proto/statement.h"
+
+struct broker_conf {
+    char *listen, *events, *state, *level;
+    int64_t error_cap, silence, lease_time, lease_grace, max_log, max_upload, max_queue, free_floor, decline_pause;
+};
+
+struct route {                  /* a peer's connection */
+    uint8_t id[32];
+    size_t len;
+};
+
+struct worker {                 /* connected, and said hello */
+    struct route route;
+    char name[64], owner[64];
+    int64_t heard;              /* monotonic ms */
+    uint64_t credit, cpus, memory, disk;
+    unsigned isolation;
+    char (*projects)[128];      /* what its owner lets it work on; with wildcards */
+    size_t project_count;
+    bool held;                  /* it said what it holds, since it connected */
+};
+
+struct avoid {                  /* a worker that a step does not go to for a while */
+    int64_t step, until;        /* until: monotonic ms */
+    char worker[64];
+};
+#define AVOIDS 4096u
+
+struct out {                    /* to send after the commit */
+    struct route route;
+    uint64_t request;           /* for the error that replaces it; 0: nobody waits for it */
+    bool publish;
+    char topic[130];
+    struct buf frame;
+};
+
+struct follower {
+    struct route route;
+    uint8_t peer[32];
+    bool follow;                /* else it ends where the log now ends */
+    uint64_t request, offset;
+    struct digest lease;        /* zero: none yet */
+    int64_t step, until;
+    char worker[64];
+};
+
+struct server {
+    struct broker_conf conf;
+    struct realm *rl;
+    struct state *state;
+    zsock_t *router, *xpub;
+    int signals;
+    bool stop, dirty, room;     /* dirty: the queue is worth a look; room: disk and queue have room */
+    struct worker *workers;
+    size_t worker_count;
+    struct avoid avoid[AVOIDS];
+    size_t avoid_next;
+    struct out *outs;
+    size_t out_count, out_cap, out_bytes;
+    struct follower *followers;
+    size_t follower_count;
+    struct cursor cursor;
+    int64_t tick_at, started;
+    char *logs;                 /* folder */
+    bool rebind;                /* the events' socket is to be made anew */
+};
+
+struct ask {                    /* a request being answered */
+    struct server *s;
+    struct route route;
+    const uint8_t *peer;
+    const struct msg *m;
+    const struct principal *sender;
+    int64_t now;                /* CLOCK_REALTIME, microseconds */
+};
+
+/* server.c */
+int server_open (struct server **s, const struct broker_conf *conf, const char *dir, int signals, struct err *e);
+int server_run (struct server *s, struct err *e);
+void server_close (struct server **s);
+void send_later (struct server *s, const struct route *to, const struct msg *m);
+void ask_reply (const struct ask *a, const struct msg *m);
+bool may_see (const struct principal *p, const char *project);
+
+/* events.c */
+struct event_fields {
+    const char *kind, *project, *step, *state, *worker, *owner, *reason;
+    struct digest id, digest;
+    struct bytes payload;
+};
+int event_add (struct server *s, const struct event_fields *f, uint64_t *seq, struct err *e); /* into the log, and out after the commit */
+int on_replay (struct ask *a, struct err *e);
+int on_verdict (struct ask *a, struct err *e);
+int on_replicate (struct ask *a, struct err *e);
+void subscriptions (struct server *s);
+int events_rebind (struct server *s, struct err *e);
+
+/* submission.c */
+int on_submit (struct ask *a, struct err *e);
+int on_cancel (struct ask *a, struct err *e);
+int on_retry (struct ask *a, struct err *e);
+int on_status_get (struct ask *a, struct err *e);
+int on_submission_get (struct ask *a, struct err *e);
+int steps_expire (struct server *s, struct err *e);
+/* A step with what is needed to act on it. */
+struct context {
+    struct sub_row sub;
+    struct step_row step;
+};
+int context_find (struct server *s, const struct digest *id, struct bytes step, struct context *c, struct err *e);
+int context_of_step (struct server *s, int64_t step, struct context *c, struct err *e);
+void context_release (struct context *c);
+/* Apply an event to the step, do its actions, write it. reason: of the leases that end. */
+int step_apply (struct server *s, struct context *c, enum job_event event, unsigned more, const char *reason, struct err *e);
+int needs_check (struct server *s, const struct sub_row *sub, struct err *e); /* start, or give up, the steps that waited for others */
+
+/* fleet.c */
+int on_ready (struct ask *a, struct err *e);
+int on_holding (struct ask *a, struct err *e);
+int on_decline (struct ask *a, struct err *e);
+int on_handback (struct ask *a, struct err *e);
+int on_result (struct ask *a, struct err *e);
+void worker_hello (struct ask *a);                   /* a worker's connection is known from here on */
+void worker_heard (struct server *s, const struct principal *p, const struct route *r);
+struct worker *worker_find (struct server *s, const char *name);
+bool worker_on (struct server *s, const char *name, const struct route *r);
+int leases_give (struct server *s, struct err *e);
+int leases_check (struct server *s, struct err *e);  /* deadlines, silent and revoked workers */
+int leases_revoke (struct server *s, const struct step_row *step, const char *reason, struct err *e); /* all open ones of a step */
+int votes_forget (struct server *s, int64_t step, struct err *e);
+void workers_release (struct server *s);
+
+/* logs.c */
+int on_log (struct ask *a, struct err *e);
+int on_log_get (struct ask *a, struct err *e);
+void logs_lease (struct server *s, int64_t step, const struct lease_row *l); /* a lease began: followers that waited for one get it */
+bool logs_pump (struct server *s);                                           /* send what there is; true: there is more */
+
+#endif

@@ -1,0 +1,92 @@
+/* state.h: what the broker knows, durably: submissions, steps, leases, events. All else is only a cache.
+ *
+ *     state_open (&s, "sqlite", dir, &e);
+ *     each turn:  state_begin; per message { m = state_mark; ... on failure state_undo (m) }; state_commit; and only then answers go out
+ * A failed commit undoes the whole turn. Rows are copies; the caller releases what has a release.
+ * Errors: EC_INTERNAL with the database's words (disk full, damaged), EC_NOT_FOUND where a key is unknown.
+ *
+ * Backends: `sqlite` (DIR/state.db, WAL, full sync) and `mem` (the same without a disk; for tests). state_impl.h is for implementers.
+ */
+#ifndef ASSAY_BROKER_STATE_H
+#define ASSAY_BROKER_STATE_H
+
+#include "broker/job.h"
+
+struct state;
+
+struct sub_row {
+    int64_t key;              /* grows with each submission */
+    struct digest id;
+    struct buf envelope;
+    char project[128], commit[65], ref[256], submitter[64];
+    int64_t time, expires;    /* microseconds */
+    unsigned priority;
+};
+struct step_row {
+    int64_t key, sub;
+    unsigned no;              /* place in the submission */
+    char name[64];
+    struct job job;
+    bool waiting;             /* for steps that it needs */
+    bool want_trusted;        /* a trusted worker must be among the outcomes */
+    unsigned priority;
+    int64_t expires;
+    char state[32];           /* from the newest verdict, else "pending" */
+    struct digest digest;
+    unsigned agree, support, dissent, votes;
+    bool trusted_required;
+    char reason[256];
+};
+enum lease_state { LEASE_OPEN = 1, LEASE_VOTED = 2, LEASE_OVER = 3 };
+struct lease_row {
+    struct digest id;
+    int64_t step;
+    char worker[64], owner[64];
+    bool trusted;
+    int64_t issued, expires;
+    enum lease_state state;
+    struct digest result;     /* SHA-256 of what ended it, so that the same again is recognised; zero if nothing did */
+};
+
+int state_open (struct state **s, const char *backend, const char *dir, struct err *e);
+void state_close (struct state **s);
+
+int state_begin (struct state *s, struct err *e);
+int state_commit (struct state *s, struct err *e);
+void state_rollback (struct state *s);
+int state_mark (struct state *s, struct err *e);       /* one at a time */
+int state_keep (struct state *s, struct err *e);
+void state_undo (struct state *s);
+bool state_broken (struct state *s);                   /* the database gave the turn up by itself (disk full) */
+
+int state_sub_find (struct state *s, const struct digest *id, struct sub_row *out, struct err *e); /* 1 found, 0 not */
+int state_sub_get (struct state *s, int64_t key, struct sub_row *out, struct err *e);
+int state_sub_add (struct state *s, struct sub_row *sub, struct err *e);                            /* sets key */
+/* Newest first, below `before` (INT64_MAX: all); id_prefix "" or hex digits. Each until it returns non-zero. */
+int state_subs (struct state *s, const char *id_prefix, int64_t before, unsigned limit, int (*each) (void *arg, const struct sub_row *sub), void *arg, struct err *e);
+void sub_row_release (struct sub_row *r);
+
+int state_step_add (struct state *s, struct step_row *step, struct err *e);                         /* sets key */
+int state_step_put (struct state *s, const struct step_row *step, struct err *e);                   /* writes all of it, and whether it is in the queue */
+int state_step_get (struct state *s, int64_t key, struct step_row *out, struct err *e);
+int state_step_find (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e); /* 1, 0 */
+int state_steps (struct state *s, int64_t sub, int (*each) (void *arg, const struct step_row *step), void *arg, struct err *e);
+/* Steps that want leases, from behind the cursor (priority, key) on, best first. */
+struct cursor {
+    int64_t rank, key;        /* rank = -priority; {INT64_MIN, 0} is before all */
+};
+int state_queue (struct state *s, struct cursor after, unsigned limit, struct step_row *out, size_t *n, struct err *e);
+int state_expired (struct state *s, int64_t now, unsigned limit, struct step_row *out, size_t *n, struct err *e); /* open ones past their time */
+int64_t state_open_steps (struct state *s);            /* how many are not decided; a counter, not a scan */
+
+int state_lease_add (struct state *s, const struct lease_row *l, struct err *e);
+int state_lease_put (struct state *s, const struct lease_row *l, struct err *e); /* state and result */
+int state_lease_get (struct state *s, const struct digest *id, struct lease_row *out, struct err *e); /* 1, 0 */
+int state_leases_of (struct state *s, int64_t step, int (*each) (void *arg, const struct lease_row *l), void *arg, struct err *e); /* in order of issue */
+int state_leases_open (struct state *s, int (*each) (void *arg, const struct lease_row *l), void *arg, struct err *e);
+
+uint64_t state_seq (const struct state *s);            /* of the newest event; 0: none */
+int state_event_add (struct state *s, const char *project, struct bytes body, struct err *e); /* body holds state_seq () + 1 */
+int state_events (struct state *s, uint64_t from, int (*each) (void *arg, uint64_t seq, const char *project, struct bytes body), void *arg, struct err *e);
+
+#endif
