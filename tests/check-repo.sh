@@ -96,7 +96,7 @@ shell_syntax() { files | grep -E '\.sh$|^tests/run$|^deploy/(install-deps|demo)$
 # ---- PROTOCOL.md ---------------------------------------------------------------------------------------------
 protocol_tables() {
     sh tests/gen-protocol.sh . update proto/PROTOCOL.md >"$tmp/protocol" && diff -u proto/PROTOCOL.md "$tmp/protocol" |
-        sed '1,2d;60q;1i proto/PROTOCOL.md is not what the sources say (sh tests/gen-protocol.sh . update proto/PROTOCOL.md build/tests/examples):'
+        sed '1,2d;60q;1i proto/PROTOCOL.md is not what the sources say (make update-protocol):'
 }
 protocol_messages() {
     sed -n 's/^MSG (\([0-9]*\), *\([a-z_0-9]*\),.*/\1 `\2`/p' proto/messages.def >"$tmp/rows"
@@ -107,7 +107,7 @@ protocol_messages() {
 }
 protocol_examples() {
     sh tests/gen-protocol.sh . update proto/PROTOCOL.md "$build/tests/examples" >"$tmp/protocol" && diff -u proto/PROTOCOL.md "$tmp/protocol" |
-        sed '1,2d;60q;1i its examples are not what tests/examples prints (sh tests/gen-protocol.sh . update proto/PROTOCOL.md build/tests/examples):'
+        sed '1,2d;60q;1i its examples are not what tests/examples prints (make update-protocol):'
 }
 protocol_links() { # the table of contents
     grep -oE '\]\(#[^)]*\)' proto/PROTOCOL.md | sed 's/](#//;s/)//' | while read -r a; do

@@ -4,3 +4,9 @@ tests_examples_SOURCES = tests/examples.c
 tests_examples_LDADD = libstore.a $(PROTO_LIBS)
 EXTRA_DIST += tests/check-repo.sh tests/gen-protocol.sh proto/PROTOCOL.md
 TESTS += tests/check-repo.sh
+
+# proto/PROTOCOL.md made anew from the sources, after a change of messages.def, errors or constants
+update-protocol: tests/examples$(EXEEXT)
+	sh $(srcdir)/tests/gen-protocol.sh $(srcdir) update $(srcdir)/proto/PROTOCOL.md ./tests/examples$(EXEEXT) >PROTOCOL.md.tmp
+	cp PROTOCOL.md.tmp $(srcdir)/proto/PROTOCOL.md && rm -f PROTOCOL.md.tmp
+.PHONY: update-protocol
