@@ -186,8 +186,11 @@ int on_verdict (struct ask *a, struct err *e)
     int rc = context_find (a->s, &q->id, q->step, &c, e);
     if (rc == 0 && (strcmp (v.project, c.sub.project) || strcmp (v.commit, c.sub.commit) || !principal_project (a->sender, bytes_str (c.sub.project))))
         rc = err_code (e, EC_NOT_ALLOWED, "%s has no word on project %s", a->sender->name, c.sub.project);
-    if (rc == 0) {
+    /* The same once more: its acknowledgement was lost on the way. */
+    bool again = rc == 0 && v.index <= c.step.verdict_index;
+    if (rc == 0 && !again) {
         struct step_row *st = &c.step;
+        st->verdict_index = v.index;
         (void) snprintf (st->state, sizeof st->state, "%s", v.state);
         st->digest = v.artifact;
         st->agree = v.policy.agree;
@@ -205,7 +208,8 @@ int on_verdict (struct ask *a, struct err *e)
     }
     if (rc == 0) {
         struct msg ok = MSG_INIT (ok, a->m->request);
-        log_info ("broker: verdict id=%02x%02x%02x%02x step=%s state=%s", q->id.b[0], q->id.b[1], q->id.b[2], q->id.b[3], v.step, v.state);
+        if (!again)
+            log_info ("broker: verdict id=%02x%02x%02x%02x step=%s state=%s", q->id.b[0], q->id.b[1], q->id.b[2], q->id.b[3], v.step, v.state);
         ask_reply (a, &ok);
     }
     context_release (&c);

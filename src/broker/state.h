@@ -36,6 +36,7 @@ struct step_row {
     unsigned agree, support, dissent, votes;
     bool trusted_required;
     char reason[256];
+    uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
 };
 enum lease_state { LEASE_OPEN = 1, LEASE_VOTED = 2, LEASE_OVER = 3 };
 struct lease_row {

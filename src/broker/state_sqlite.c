@@ -17,7 +17,8 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub INTEGER NOT NULL, no INTEGER NOT NULL, name TEXT NOT NULL, job INTEGER NOT NULL,"
     " places INTEGER NOT NULL, voted INTEGER NOT NULL, open INTEGER NOT NULL, errors INTEGER NOT NULL, waiting INTEGER NOT NULL, want_trusted INTEGER NOT NULL,"
     " rank INTEGER NOT NULL, queue INTEGER NOT NULL, expires INTEGER NOT NULL, state TEXT NOT NULL, digest BLOB, agree INTEGER NOT NULL,"
-    " support INTEGER NOT NULL, dissent INTEGER NOT NULL, votes INTEGER NOT NULL, trusted_required INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;"
+    " support INTEGER NOT NULL, dissent INTEGER NOT NULL, votes INTEGER NOT NULL, trusted_required INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " verdict INTEGER NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX IF NOT EXISTS step_sub ON step (sub, no);"
     "CREATE INDEX IF NOT EXISTS step_queue ON step (rank, key) WHERE queue = 1;"
     "CREATE INDEX IF NOT EXISTS step_expires ON step (expires) WHERE job = 0;"
@@ -32,7 +33,7 @@ static const char schema[] =
 #define SUB "key, id, envelope, project, commit_id, ref, submitter, time, expires, priority FROM submission"
 #define STEP                                                                                                                                  \
     "key, sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, expires, state, digest, agree, support, dissent, votes," \
-    " trusted_required, reason FROM step"
+    " trusted_required, reason, verdict FROM step"
 #define LEASE "id, step, worker, owner, trusted, issued, expires, state, result FROM lease"
 
 enum query {
@@ -54,9 +55,9 @@ static const char *const texts[Q_COUNT] = {
     [Q_SUBS] = "SELECT " SUB " WHERE key < ?1 ORDER BY key DESC LIMIT ?2",
     [Q_SUBS_PREFIX] = "SELECT " SUB " WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     [Q_STEP_ADD] = "INSERT INTO step (sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, queue, expires, state, digest, agree,"
-                   " support, dissent, votes, trusted_required, reason) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
+                   " support, dissent, votes, trusted_required, reason, verdict) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
     [Q_STEP_PUT] = "UPDATE step SET job=?4, places=?5, voted=?6, open=?7, errors=?8, waiting=?9, want_trusted=?10, rank=?11, queue=?12, expires=?13, state=?14,"
-                   " digest=?15, agree=?16, support=?17, dissent=?18, votes=?19, trusted_required=?20, reason=?21 WHERE key=?22",
+                   " digest=?15, agree=?16, support=?17, dissent=?18, votes=?19, trusted_required=?20, reason=?21, verdict=?22 WHERE key=?23",
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = (SELECT key FROM submission WHERE id = ?1) AND name = ?2",
     [Q_STEPS] = "SELECT " STEP " WHERE sub = ?1 ORDER BY no",
@@ -401,6 +402,7 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     r->votes = get_u (q, i++);
     r->trusted_required = get_u (q, i++) != 0;
     get_text (q, i++, r->reason, sizeof r->reason);
+    r->verdict_index = (uint64_t) sqlite3_column_int64 (q, i++);
 }
 
 static void step_bind (sqlite3_stmt *q, const struct step_row *r)
@@ -424,6 +426,7 @@ static void step_bind (sqlite3_stmt *q, const struct step_row *r)
     sqlite3_bind_int64 (q, i++, r->votes);
     sqlite3_bind_int64 (q, i++, r->trusted_required);
     put_text (q, i++, r->reason);
+    sqlite3_bind_int64 (q, i++, (int64_t) r->verdict_index);
 }
 
 static int one_step (struct db *d, sqlite3_stmt *q, struct step_row *out, struct err *e)
@@ -476,7 +479,7 @@ static int db_step_put (struct state *s, const struct step_row *r, struct err *e
         return -1;
     sqlite3_stmt *q = query (d, Q_STEP_PUT);
     step_bind (q, r);
-    sqlite3_bind_int64 (q, 22, r->key);
+    sqlite3_bind_int64 (q, 23, r->key);
     if (run (d, q, "step", e) == -1)
         return -1;
     d->open += (r->job.state != JOB_DECIDED) - (old.job.state != JOB_DECIDED);

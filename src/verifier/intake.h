@@ -1,0 +1,32 @@
+/* intake.h: is this result a vote? Every check that makes one valid, in one place. Pure: roster, submission and event are handed in.
+ *
+ * The result is opened (unsealed), and still the worker's word. What it says must agree with what was signed by others: the
+ * submission by its submitter, the lease by the broker, the receipt by the store; and its signer must have been a good worker at
+ * the event's time. Each refusal says which of these does not hold (EC_*).
+ */
+#ifndef ASSAY_VERIFIER_INTAKE_H
+#define ASSAY_VERIFIER_INTAKE_H
+
+#include "auth/roster.h"
+#include "proto/statement.h"
+
+#define INTAKE_SKEW_US (INT64_C (60) * 1000000) /* clocks of broker, worker and store */
+
+struct intake {
+    const struct roster *roster;
+    const struct msg_event *event;               /* artifact-completed */
+    const struct msg_submission_body *submission;
+    const struct msg_step *step;
+    struct policy policy;                        /* in force */
+    struct digest lease;                         /* as the event's payload names it */
+    const struct digest *inputs;                 /* trusted artifacts of the steps that it needs, in their order; zero: not trusted */
+};
+
+/* envelope: the worker's DSSE JSON. On success *r is the result (result_release) and *id the SHA-256 of the envelope. */
+int intake_check (const struct intake *in, struct bytes envelope, struct result *r, struct digest *id, struct err *e);
+
+/* A submission as its submitter signed it: signature, role and project under the roster at that time. id must be the event's.
+ * On success the caller releases both (msg_release (body), envelope_release (v)); body borrows from raw. */
+int intake_submission (const struct roster *r, struct bytes raw, const struct digest *id, int64_t time, struct envelope *v, struct msg *body, struct err *e);
+
+#endif

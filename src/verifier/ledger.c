@@ -1,0 +1,415 @@
+#include "verifier/ledger.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+#define SCHEMA 1
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 1), ('position', 0);"
+    "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
+    " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
+    " state INTEGER NOT NULL, outcome BLOB, artifact BLOB, verdict BLOB, support INTEGER NOT NULL, against INTEGER NOT NULL, votes INTEGER NOT NULL,"
+    " UNIQUE (sub, name)) STRICT;"
+    "CREATE INDEX IF NOT EXISTS step_open ON step (key) WHERE final = 0;"
+    "CREATE TABLE IF NOT EXISTS vote (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL,"
+    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, result BLOB NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS vote_step ON vote (step, round, lease);"
+    "CREATE TABLE IF NOT EXISTS verdict (idx INTEGER PRIMARY KEY, step INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;"
+    "CREATE INDEX IF NOT EXISTS verdict_step ON verdict (step, idx);"
+    "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
+
+#define STEP "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes FROM step"
+
+enum query {
+    Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_VOTES, Q_VERDICT_ADD,
+    Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_COUNT
+};
+static const char *const texts[Q_COUNT] = {
+    [Q_BEGIN] = "BEGIN IMMEDIATE",
+    [Q_COMMIT] = "COMMIT",
+    [Q_ROLLBACK] = "ROLLBACK",
+    [Q_MOVE] = "UPDATE counter SET value = ?1 WHERE name = 'position'",
+    [Q_SUB_ADD] = "INSERT OR IGNORE INTO submission (id, envelope) VALUES (?1, ?2)",
+    [Q_SUB_GET] = "SELECT envelope FROM submission WHERE id = ?1",
+    [Q_STEP_ADD] = "INSERT INTO step (sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support,"
+                   " against, votes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+    [Q_STEP_PUT] = "UPDATE step SET round=?4, sought=?5, seen=?6, closed=?7, closed_reason=?8, said=?9, final=?10, state=?11, outcome=?12, artifact=?13,"
+                   " verdict=?14, support=?15, against=?16, votes=?17 WHERE key=?18",
+    [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = ?1 AND name = ?2",
+    [Q_STEPS_OPEN] = "SELECT " STEP " WHERE final = 0 AND key > ?1 ORDER BY key LIMIT ?2",
+    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, result)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result FROM vote WHERE step = ?1 AND round = ?2 ORDER BY lease",
+    [Q_VERDICT_ADD] = "INSERT INTO verdict (idx, step, envelope) VALUES (?1, ?2, ?3)",
+    [Q_VERDICT_GET] = "SELECT envelope FROM verdict WHERE step = ?1 ORDER BY idx DESC LIMIT 1",
+    [Q_SEND] = "INSERT INTO outbox (frame) VALUES (?1)",
+    [Q_OUTBOX] = "SELECT id, frame FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [Q_SENT] = "DELETE FROM outbox WHERE id = ?1",
+};
+
+struct ledger {
+    sqlite3 *sql;
+    sqlite3_stmt *q[Q_COUNT];
+    uint64_t position, position_begun, index, index_begun;
+};
+
+static int fail (struct ledger *l, struct err *e, const char *what)
+{
+    return err_code (e, EC_INTERNAL, "ledger: %s: %s", what, l->sql ? sqlite3_errmsg (l->sql) : "out of memory");
+}
+
+static sqlite3_stmt *query (struct ledger *l, enum query which)
+{
+    sqlite3_reset (l->q[which]);
+    sqlite3_clear_bindings (l->q[which]);
+    return l->q[which];
+}
+
+static int run (struct ledger *l, sqlite3_stmt *q, const char *what, struct err *e)
+{
+    int rc = sqlite3_step (q) == SQLITE_DONE ? 0 : fail (l, e, what);
+    sqlite3_reset (q);
+    return rc;
+}
+
+static void put_digest (sqlite3_stmt *q, int i, const struct digest *d)
+{
+    sqlite3_bind_blob (q, i, d->b, 32, SQLITE_STATIC);
+}
+
+static void put_bytes (sqlite3_stmt *q, int i, struct bytes b)
+{
+    sqlite3_bind_blob (q, i, b.p ? b.p : (const uint8_t *) "", (int) b.len, SQLITE_STATIC);
+}
+
+static void get_digest (sqlite3_stmt *q, int i, struct digest *d)
+{
+    const void *p = sqlite3_column_blob (q, i);
+    memset (d, 0, sizeof *d);
+    if (p && sqlite3_column_bytes (q, i) == 32)
+        memcpy (d->b, p, 32);
+}
+
+static void get_text (sqlite3_stmt *q, int i, char *out, size_t size)
+{
+    const char *s = (const char *) sqlite3_column_text (q, i);
+    (void) snprintf (out, size, "%s", s ? s : "");
+}
+
+static int64_t number (struct ledger *l, const char *text)
+{
+    sqlite3_stmt *q = NULL;
+    int64_t v = -1;
+    if (sqlite3_prepare_v2 (l->sql, text, -1, &q, NULL) == SQLITE_OK && sqlite3_step (q) == SQLITE_ROW)
+        v = sqlite3_column_int64 (q, 0);
+    sqlite3_finalize (q);
+    return v;
+}
+
+int ledger_open (struct ledger **out, const char *path, struct err *e)
+{
+    struct ledger *l = xcalloc (1, sizeof *l);
+    int fd CLEANUP (fd_close) = !strcmp (path, ":memory:") ? -1 : open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd == -1 && strcmp (path, ":memory:")) {
+        free (l);
+        return err_errno (e, "%s", path);
+    }
+    bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
+              && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
+                     == SQLITE_OK
+              && sqlite3_exec (l->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
+    for (int i = 0; ok && i < Q_COUNT; i++)
+        ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
+    if (!ok) {
+        fail (l, e, path);
+        ledger_close (&l);
+        return -1;
+    }
+    int64_t version = number (l, "SELECT value FROM counter WHERE name = 'schema'"), position = number (l, "SELECT value FROM counter WHERE name = 'position'");
+    int64_t index = number (l, "SELECT coalesce(max(idx), 0) FROM verdict");
+    if (version != SCHEMA || position < 0 || index < 0) {
+        err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) version, SCHEMA);
+        ledger_close (&l);
+        return -1;
+    }
+    l->position = (uint64_t) position;
+    l->index = (uint64_t) index;
+    *out = l;
+    return 0;
+}
+
+void ledger_close (struct ledger **lp)
+{
+    struct ledger *l = *lp;
+    if (!l)
+        return;
+    for (int i = 0; i < Q_COUNT; i++)
+        sqlite3_finalize (l->q[i]);
+    sqlite3_close (l->sql);
+    free (l);
+    *lp = NULL;
+}
+
+int ledger_begin (struct ledger *l, struct err *e)
+{
+    l->position_begun = l->position;
+    l->index_begun = l->index;
+    return run (l, query (l, Q_BEGIN), "begin", e);
+}
+
+void ledger_rollback (struct ledger *l)
+{
+    struct err none;
+    if (!sqlite3_get_autocommit (l->sql))
+        (void) run (l, query (l, Q_ROLLBACK), "rollback", &none);
+    l->position = l->position_begun;
+    l->index = l->index_begun;
+}
+
+int ledger_commit (struct ledger *l, struct err *e)
+{
+    int rc = 0;
+    if (sqlite3_get_autocommit (l->sql))
+        rc = err_code (e, EC_INTERNAL, "ledger: the database gave up (its disk may be full)");
+    if (rc == 0 && l->position != l->position_begun) {
+        sqlite3_stmt *q = query (l, Q_MOVE);
+        sqlite3_bind_int64 (q, 1, (int64_t) l->position);
+        rc = run (l, q, "position", e);
+    }
+    if (rc == 0)
+        rc = run (l, query (l, Q_COMMIT), "commit", e);
+    if (rc == -1)
+        ledger_rollback (l);
+    return rc;
+}
+
+uint64_t ledger_position (struct ledger *l)
+{
+    return l->position;
+}
+
+int ledger_move (struct ledger *l, uint64_t seq, struct err *e)
+{
+    if (seq < l->position)
+        return err_code (e, EC_INTERNAL, "ledger: events run backwards");
+    l->position = seq;
+    return 0;
+}
+
+/* ---- submissions and steps ---- */
+
+int ledger_sub_add (struct ledger *l, const struct digest *id, struct bytes envelope, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_SUB_ADD);
+    put_digest (q, 1, id);
+    put_bytes (q, 2, envelope);
+    return run (l, q, "submission", e) == -1 ? -1 : sqlite3_changes (l->sql) > 0;
+}
+
+int ledger_sub_get (struct ledger *l, const struct digest *id, struct buf *envelope, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_SUB_GET);
+    put_digest (q, 1, id);
+    int rc = sqlite3_step (q);
+    if (rc == SQLITE_ROW)
+        buf_add (envelope, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "submission");
+}
+
+static void step_bind (sqlite3_stmt *q, const struct ledger_step *s)
+{
+    int i = 4;
+    sqlite3_bind_int64 (q, i++, s->round);
+    sqlite3_bind_int64 (q, i++, s->sought);
+    sqlite3_bind_int64 (q, i++, s->seen);
+    sqlite3_bind_int64 (q, i++, s->closed);
+    sqlite3_bind_text (q, i++, s->closed_reason, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (q, i++, s->said);
+    sqlite3_bind_int64 (q, i++, s->final);
+    sqlite3_bind_int64 (q, i++, s->state);
+    put_digest (q, i++, &s->outcome);
+    put_digest (q, i++, &s->artifact);
+    put_digest (q, i++, &s->verdict);
+    sqlite3_bind_int64 (q, i++, s->support);
+    sqlite3_bind_int64 (q, i++, s->against);
+    sqlite3_bind_int64 (q, i++, s->votes);
+}
+
+static void step_row (sqlite3_stmt *q, struct ledger_step *s)
+{
+    int i = 0;
+    memset (s, 0, sizeof *s);
+    s->key = sqlite3_column_int64 (q, i++);
+    get_digest (q, i++, &s->sub);
+    get_text (q, i++, s->name, sizeof s->name);
+    s->no = (unsigned) sqlite3_column_int64 (q, i++);
+    s->round = (unsigned) sqlite3_column_int64 (q, i++);
+    s->sought = (unsigned) sqlite3_column_int64 (q, i++);
+    s->seen = (unsigned) sqlite3_column_int64 (q, i++);
+    s->closed = (enum closed) sqlite3_column_int64 (q, i++);
+    get_text (q, i++, s->closed_reason, sizeof s->closed_reason);
+    s->said = sqlite3_column_int64 (q, i++) != 0;
+    s->final = sqlite3_column_int64 (q, i++) != 0;
+    s->state = (int) sqlite3_column_int64 (q, i++);
+    get_digest (q, i++, &s->outcome);
+    get_digest (q, i++, &s->artifact);
+    get_digest (q, i++, &s->verdict);
+    s->support = (unsigned) sqlite3_column_int64 (q, i++);
+    s->against = (unsigned) sqlite3_column_int64 (q, i++);
+    s->votes = (unsigned) sqlite3_column_int64 (q, i++);
+}
+
+int ledger_step_add (struct ledger *l, struct ledger_step *s, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_STEP_ADD);
+    put_digest (q, 1, &s->sub);
+    sqlite3_bind_text (q, 2, s->name, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (q, 3, s->no);
+    step_bind (q, s);
+    if (run (l, q, "step", e) == -1)
+        return -1;
+    s->key = sqlite3_last_insert_rowid (l->sql);
+    return 0;
+}
+
+int ledger_step_put (struct ledger *l, const struct ledger_step *s, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_STEP_PUT);
+    step_bind (q, s);
+    sqlite3_bind_int64 (q, 18, s->key);
+    return run (l, q, "step", e);
+}
+
+int ledger_step_find (struct ledger *l, const struct digest *sub, struct bytes name, struct ledger_step *s, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_STEP_FIND);
+    put_digest (q, 1, sub);
+    sqlite3_bind_text (q, 2, name.len ? (const char *) name.p : "", (int) name.len, SQLITE_STATIC);
+    int rc = sqlite3_step (q);
+    if (rc == SQLITE_ROW)
+        step_row (q, s);
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "step");
+}
+
+int ledger_steps_open (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_STEPS_OPEN);
+    int rc = SQLITE_DONE;
+    sqlite3_bind_int64 (q, 1, after);
+    sqlite3_bind_int64 (q, 2, limit);
+    for (*n = 0; *n < limit && (rc = sqlite3_step (q)) == SQLITE_ROW;)
+        step_row (q, &out[(*n)++]);
+    sqlite3_reset (q);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail (l, e, "steps");
+}
+
+/* ---- votes and verdicts ---- */
+
+int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struct ledger_vote *v, struct bytes result, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_VOTE_ADD);
+    put_digest (q, 1, &v->lease);
+    sqlite3_bind_int64 (q, 2, step);
+    sqlite3_bind_int64 (q, 3, round);
+    sqlite3_bind_text (q, 4, v->worker, -1, SQLITE_STATIC);
+    sqlite3_bind_text (q, 5, v->owner, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (q, 6, v->exit_status);
+    put_digest (q, 7, &v->outcome);
+    put_digest (q, 8, &v->artifact);
+    put_digest (q, 9, &v->result);
+    sqlite3_bind_int64 (q, 10, v->time);
+    put_bytes (q, 11, result);
+    return run (l, q, "vote", e) == -1 ? -1 : sqlite3_changes (l->sql) > 0;
+}
+
+int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes result), void *arg, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_VOTES);
+    int rc = SQLITE_DONE;
+    bool stop = false;
+    sqlite3_bind_int64 (q, 1, step);
+    sqlite3_bind_int64 (q, 2, round);
+    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW) {
+        struct ledger_vote v;
+        memset (&v, 0, sizeof v);
+        get_digest (q, 0, &v.lease);
+        get_text (q, 1, v.worker, sizeof v.worker);
+        get_text (q, 2, v.owner, sizeof v.owner);
+        v.exit_status = (unsigned) sqlite3_column_int64 (q, 3);
+        get_digest (q, 4, &v.outcome);
+        get_digest (q, 5, &v.artifact);
+        get_digest (q, 6, &v.result);
+        v.time = sqlite3_column_int64 (q, 7);
+        stop = each (arg, &v, bytes_of (sqlite3_column_blob (q, 8), (size_t) sqlite3_column_bytes (q, 8))) != 0;
+    }
+    sqlite3_reset (q);
+    return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "votes");
+}
+
+uint64_t ledger_next_index (struct ledger *l)
+{
+    return l->index + 1;
+}
+
+int ledger_verdict_add (struct ledger *l, uint64_t index, int64_t step, struct bytes envelope, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_VERDICT_ADD);
+    sqlite3_bind_int64 (q, 1, (int64_t) index);
+    sqlite3_bind_int64 (q, 2, step);
+    put_bytes (q, 3, envelope);
+    if (run (l, q, "verdict", e) == -1)
+        return -1;
+    l->index = index;
+    return 0;
+}
+
+int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_VERDICT_GET);
+    sqlite3_bind_int64 (q, 1, step);
+    int rc = sqlite3_step (q);
+    if (rc == SQLITE_ROW)
+        buf_add (envelope, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "verdict");
+}
+
+/* ---- to the broker ---- */
+
+int ledger_send (struct ledger *l, struct bytes frame, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_SEND);
+    put_bytes (q, 1, frame);
+    return run (l, q, "outbox", e);
+}
+
+int ledger_outbox (struct ledger *l, int64_t after, unsigned limit, int (*each) (void *arg, int64_t id, struct bytes frame), void *arg, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_OUTBOX);
+    int rc = SQLITE_DONE;
+    bool stop = false;
+    sqlite3_bind_int64 (q, 1, after);
+    sqlite3_bind_int64 (q, 2, limit);
+    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW)
+        stop = each (arg, sqlite3_column_int64 (q, 0), bytes_of (sqlite3_column_blob (q, 1), (size_t) sqlite3_column_bytes (q, 1))) != 0;
+    sqlite3_reset (q);
+    return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "outbox");
+}
+
+int ledger_sent (struct ledger *l, int64_t id, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_SENT);
+    sqlite3_bind_int64 (q, 1, id);
+    return run (l, q, "outbox", e);
+}
