@@ -20,4 +20,6 @@ assay_SOURCES += src/cli/cmd_who.c
 assay_SOURCES += src/cli/cmd_revoke.c
 assay_SOURCES += src/cli/cmd_policy.c
 assay_SOURCES += src/cli/cmd_store.c
-assay_LDADD = $(SOURCE_LIBS) $(STORE_LIBS)
+assay_SOURCES += src/cli/cmd_attest.c
+assay_SOURCES += src/cli/cmd_verify.c
+assay_LDADD = librule.a $(SOURCE_LIBS) $(STORE_LIBS)
