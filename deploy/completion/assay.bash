@@ -25,7 +25,7 @@ _assay() {
     done
     case $prev in
     --dir | -C | -d | --directory) COMPREPLY=($(compgen -d -- "$cur")); return ;;
-    --root) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --root | -o | --output | --roster) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --role) COMPREPLY=($(compgen -W 'submitter worker verifier broker store viewer deployer admin maintainer' -- "$cur")); return ;;
     --trust) COMPREPLY=($(compgen -W 'trusted maybe' -- "$cur")); return ;;
     --dissent) COMPREPLY=($(compgen -W 'block tolerate' -- "$cur")); return ;;
@@ -52,7 +52,7 @@ _assay() {
     get) options='-d --directory --provisional'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     cancel) _assay_steps id; return ;;
     retry) _assay_steps step; return ;;
-    attest) options='--json'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
+    attest) options='--json -o --output --roster'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     verify) options='--root'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     image) options='build import list --name --suite --json' ;;
     store) options='check --dir' ;;
