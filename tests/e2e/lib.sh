@@ -1,0 +1,108 @@
+# lib.sh: for the scenarios: a realm on real processes in a folder of its own, gone afterwards. Source it first:
+#     . "$(dirname "$0")/lib.sh"
+#     realm --workers 3 --trusted 1; up; image
+# Each scenario says its goal in its first lines, and ends with `done_ok`. ASSAY_BUILD: the build folder (default: ./build).
+set -eu
+build=${ASSAY_BUILD:-build}
+build=$(cd "$build" && pwd) || { echo "no build in $build (set ASSAY_BUILD)"; exit 1; }
+PATH=$build:$PATH
+export PATH
+unset ASSAY_DIR GIT_DIR GIT_WORK_TREE || true
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/assay-test.XXXXXX")
+realm=$scratch/realm
+pids=
+
+clean() {
+    status=$?
+    trap - EXIT INT TERM
+    for p in $pids; do kill "$p" 2>/dev/null || true; done
+    for p in $pids; do wait "$p" 2>/dev/null || true; done
+    if [ "$status" != 0 ]; then
+        echo "--- FAILED (status $status); the ends of the logs:"
+        for f in "$scratch"/*.log; do [ -f "$f" ] && { echo "== ${f##*/}"; tail -n 40 "$f"; }; done
+    fi
+    # a killed worker may have left a mount
+    grep -o " $scratch[^ ]*" /proc/self/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null || true; done
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap clean EXIT
+trap 'exit 1' INT TERM
+
+fail() { echo "FAILED: $*"; exit 1; }
+say() { echo "-- $*"; }
+done_ok() { say "ok"; exit 0; }
+
+# expect STATUS COMMAND...: runs it; its output is left in $scratch/out and $scratch/err
+expect() {
+    want=$1
+    shift
+    got=0
+    timeout 120 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    if [ "$got" != "$want" ]; then
+        echo "FAILED: $* gave $got, not $want"
+        cat "$scratch/out" "$scratch/err"
+        exit 1
+    fi
+}
+# has FILE TEXT: out or err holds it
+has() { grep -qF -- "$2" "$scratch/$1" || { echo "FAILED: no \"$2\" in $1:"; cat "$scratch/out" "$scratch/err"; exit 1; }; }
+# until_true SECONDS COMMAND...
+until_true() {
+    left=$(($1 * 10))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "never came true: $*"
+        sleep 0.1
+    done
+}
+
+realm() {
+    assay init "$realm" "$@" >"$scratch/init.log"
+    export ASSAY_DIR=$realm
+}
+# start NAME COMMAND...: in the background, its log in NAME.log; waits for its line "ready". Sets $pid
+start() {
+    start_name=$1
+    shift
+    : >"$scratch/$start_name.log"
+    "$@" >>"$scratch/$start_name.log" 2>&1 &
+    pid=$!
+    pids="$pids $pid"
+    until_true 30 grep -qx ready "$scratch/$start_name.log"
+}
+up() { start up assay up "$realm"; up_pid=$pid; }
+down() { kill "$up_pid"; wait "$up_pid" || true; }
+# all daemons one by one, for scenarios that kill them; worker folders as arguments
+daemons() {
+    for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; eval "${d}_pid=$pid"; done
+    for d in "$@"; do start "$d" assay-worker --dir "$realm/$d"; done
+}
+
+# image: a small one of busybox, named box; its full name is left in $image
+image() {
+    mkdir -p "$scratch/rootfs/bin" "$scratch/rootfs/tmp" "$scratch/rootfs/proc" "$scratch/rootfs/dev" "$scratch/rootfs/src" "$scratch/rootfs/in" "$scratch/rootfs/out" "$scratch/rootfs/etc"
+    cp "$(command -v busybox)" "$scratch/rootfs/bin/busybox"
+    for a in $(busybox --list); do [ "$a" = busybox ] || ln -sf busybox "$scratch/rootfs/bin/$a"; done
+    image=$(assay image import --name box "$scratch/rootfs")
+}
+# project NAME: an empty repository $scratch/NAME; `recipe` writes its .assay.yml from the standard input with IMAGE replaced
+project() {
+    repo=$scratch/$1
+    git init -q -b main "$repo"
+}
+recipe() { sed "s|IMAGE|$image|" >"$repo/.assay.yml"; }
+commit() {
+    git -C "$repo" add -A
+    git -C "$repo" commit -q --allow-empty -m "${1:-change}"
+}
+# push ARGS...: waits; leaves the id in $id
+push() {
+    want=$1
+    shift
+    expect "$want" assay push -C "$repo" --wait "$@"
+    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1) || true
+}
+state_of() { assay status --json "$1" | sed -n "s/.*\"name\":\"$2\",\"state\":\"\([a-z]*\)\".*/\1/p"; }
