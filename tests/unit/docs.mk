@@ -2,7 +2,7 @@
 check_PROGRAMS += tests/examples
 tests_examples_SOURCES = tests/examples.c
 tests_examples_LDADD = libstore.a $(PROTO_LIBS)
-EXTRA_DIST += tests/check-repo.sh tests/gen-protocol.sh proto/PROTOCOL.md
+EXTRA_DIST += tests/check-repo.sh tests/gen-protocol.sh proto/PROTOCOL.md tests/run tests/e2e tests/threats
 TESTS += tests/check-repo.sh
 
 # proto/PROTOCOL.md made anew from the sources, after a change of messages.def, errors or constants
