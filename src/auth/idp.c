@@ -94,7 +94,7 @@ static int append (struct idp *i, struct msg *m, int64_t now, struct err *e)
     }
     if (roster_add (i->roster, buf_bytes (&raw), e) == -1) {
         if (ftruncate (i->chain, i->chain_len) == -1 || fdatasync (i->chain) == -1)
-            log_error ("idp: a refused entry stays at the end of the chain, and will be cut off at the next start");
+            log_error ("a refused entry stays at the end of the chain, and will be cut off at the next start");
         return -1;
     }
     i->chain_len += (off_t) record.len;
@@ -122,7 +122,7 @@ static int chain_load (struct idp *i, struct err *e)
         at += 4 + len;
     }
     if (at < all.len) {
-        log_warn ("idp: the chain's unfinished end is cut off bytes=%zu", all.len - at);
+        log_warn ("the chain's unfinished end is cut off bytes=%zu", all.len - at);
         if (ftruncate (i->chain, (off_t) at) == -1 || fdatasync (i->chain) == -1)
             return err_errno (e, "%s", i->chain_path);
     }
@@ -454,7 +454,7 @@ static int on_token_make (struct call *c, struct err *e)
         pending_release (&c->i->tokens[--c->i->token_count]);
         return -1;
     }
-    log_info ("idp: token made name=%s by=%s", name, c->who->name);
+    log_info ("token made name=%s by=%s", name, c->who->name);
     return 0;
 }
 
@@ -510,7 +510,7 @@ static int on_enrol (struct call *c, struct err *e)
         if (rc == -1)
             return -1;
         same = roster_find (c->i->roster, c->token->name);
-        log_info ("idp: enrolled name=%s owner=%s by=%s", same->name, same->owner, c->token->by);
+        log_info ("enrolled name=%s owner=%s by=%s", same->name, same->owner, c->token->by);
     }
     *c->reply = (struct msg) MSG_INIT (enrolled, c->m->request);
     c->reply->u.enrolled.name = bytes_str (same->name);
@@ -536,7 +536,7 @@ static int on_revoke (struct call *c, struct err *e)
     m.u.roster_entry.reason = q->reason;
     if (append (c->i, &m, c->now, e) == -1)
         return -1;
-    log_info ("idp: revoked name=%s by=%s", p->name, c->who->name);
+    log_info ("revoked name=%s by=%s", p->name, c->who->name);
     return 0;
 }
 
@@ -545,7 +545,7 @@ static int on_policy_set (struct call *c, struct err *e)
     const struct msg_policy_set *q = &c->m->u.policy_set;
     if (!(c->who->roles & ROLE_ADMIN) && (q->project.len == 0 || !principal_project (c->who, q->project)))
         return err_code (e, EC_NOT_ALLOWED, "%s maintains no such project (the floor is an admin's to set)", c->who->name);
-    if (q->agree > POLICY_AGREE_MAX || q->trusted > 2 || q->dissent > 2 || q->isolation > ISOLATION_QEMU || q->max_replicas > 1024)
+    if (q->agree > POLICY_AGREE_MAX || q->trusted > 2 || q->dissent > 2 || q->isolation > ISOLATION_QEMU || q->max_replicas > 2 * POLICY_AGREE_MAX)
         return err_code (e, EC_MALFORMED, "a policy out of bounds");
     struct policy p = { (unsigned) q->agree, (unsigned) q->trusted, (unsigned) q->dissent, (unsigned) q->isolation, (unsigned) q->max_replicas };
     return set_policy (c->i, q->project, &p, bytes_str (c->who->name), c->now, e);

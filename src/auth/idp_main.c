@@ -121,7 +121,7 @@ static void turn (struct server *s)
             complain (s, &in, &e);
         struct err lost = ERR_INIT;
         if (in.route_len && net_send (s->router, bytes_of (in.route, in.route_len), buf_bytes (&answer), &lost) == -1)
-            log_debug ("idp: answer not sent reason=%s", lost.msg);
+            log_debug ("answer not sent reason=%s", lost.msg);
         if (got == 1)
             net_in_release (&in);
         tell (s, now);
@@ -140,7 +140,7 @@ static int serve (const char *dir, const struct conf *conf, int signals)
     listen = *conf->listen ? conf->listen : idp_endpoint (s.idp);
     if (!(s.router = net_router (listen, &idp_keys (s.idp)->transport, 10000, &e)))
         goto failed;
-    log_info ("idp: serving endpoint=%s entries=%llu", listen, (unsigned long long) roster_seq (idp_roster (s.idp)));
+    log_info ("serving endpoint=%s entries=%llu", listen, (unsigned long long) roster_seq (idp_roster (s.idp)));
     printf ("ready\n");
     fflush (stdout);
     sd_notify (0, "READY=1");
@@ -153,13 +153,13 @@ static int serve (const char *dir, const struct conf *conf, int signals)
         turn (&s);
         if (time_mono_ms () >= head_at) {
             if (idp_tick (s.idp, time_now_us (), &e) == -1)
-                log_error ("idp: %s", e.msg);
+                log_error ("%s", e.msg);
             admit (&s);
             head_at = time_mono_ms () + HEAD_EVERY_MS;
         }
     }
     sd_notify (0, "STOPPING=1");
-    log_info ("idp: stopped");
+    log_info ("stopped");
     goto out;
 failed:
     fprintf (stderr, "assay-idp: %s\n", e.msg);

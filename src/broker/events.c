@@ -209,7 +209,7 @@ int on_verdict (struct ask *a, struct err *e)
     if (rc == 0) {
         struct msg ok = MSG_INIT (ok, a->m->request);
         if (!again)
-            log_info ("broker: verdict id=%02x%02x%02x%02x step=%s state=%s", q->id.b[0], q->id.b[1], q->id.b[2], q->id.b[3], v.step, v.state);
+            log_info ("verdict id=%02x%02x%02x%02x step=%s state=%s", q->id.b[0], q->id.b[1], q->id.b[2], q->id.b[3], v.step, v.state);
         ask_reply (a, &ok);
     }
     context_release (&c);

@@ -50,7 +50,7 @@ void worker_hello (struct ask *a)
         memset (w, 0, sizeof *w);
         memcpy (w->name, a->sender->name, sizeof w->name);
         memcpy (w->owner, a->sender->owner, sizeof w->owner);
-        log_info ("broker: worker came worker=%s owner=%s", w->name, w->owner);
+        log_info ("worker came worker=%s owner=%s", w->name, w->owner);
     }
     w->route = a->route;
     w->credit = 0;
@@ -630,7 +630,7 @@ int leases_check (struct server *s, struct err *e)
         const struct principal *p = roster_find (realm_roster (s->rl), s->workers[i].name);
         bool gone = x.mono - s->workers[i].heard > s->conf.silence;
         if (gone || !p || !principal_good (p)) {
-            log_info ("broker: worker left worker=%s reason=%s", s->workers[i].name, gone ? "silent" : "revoked");
+            log_info ("worker left worker=%s reason=%s", s->workers[i].name, gone ? "silent" : "revoked");
             worker_drop (s, &s->workers[i--]);
         }
     }

@@ -42,7 +42,7 @@ int on_log (struct ask *a, struct err *e)
     for (size_t at = 0; fd != -1 && at < len;) {
         ssize_t n = pwrite (fd, q->data.p + at, len - at, (off_t) (q->offset + at));
         if (n <= 0) {
-            log_warn ("broker: a log is not stored reason=%s", strerror (errno));
+            log_warn ("a log is not stored reason=%s", strerror (errno));
             break;
         }
         at += (size_t) n;

@@ -66,7 +66,7 @@ static int serve (const struct broker_conf *conf, const char *dir)
         if (server_run (s, &e) == -1)
             status = fail (&e);
         sd_notify (0, "STOPPING=1");
-        log_info ("broker: stopped");
+        log_info ("stopped");
         server_close (&s);
     }
     net_stop ();

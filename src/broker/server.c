@@ -62,12 +62,12 @@ static void send_one (struct server *s, const struct out *o)
     struct err e = ERR_INIT;
     if (o->publish) {
         if (s->xpub && net_send (s->xpub, bytes_str (o->topic), buf_bytes (&o->frame), &e) == -1)
-            log_debug ("broker: an event is not published reason=%s", e.msg);
+            log_debug ("an event is not published reason=%s", e.msg);
         return;
     }
     if (net_send (s->router, bytes_of (o->route.id, o->route.len), buf_bytes (&o->frame), &e) == 0)
         return;
-    log_debug ("broker: an answer is not sent reason=%s", e.msg);
+    log_debug ("an answer is not sent reason=%s", e.msg);
     /* A worker that cannot be reached is gone: its leases go elsewhere with the next tick. */
     for (size_t i = 0; i < s->worker_count; i++)
         if (s->workers[i].route.len == o->route.len && memcmp (s->workers[i].route.id, o->route.id, o->route.len) == 0)
@@ -84,7 +84,7 @@ static void flush (struct server *s)
 /* Nothing of the turn is on the disk: say so to all who wait, and have the workers start over. */
 static void turn_failed (struct server *s, const struct err *why)
 {
-    log_error ("broker: a turn is lost: %s", why->msg);
+    log_error ("a turn is lost: %s", why->msg);
     for (size_t i = 0, n = s->out_count; i < n; i++)
         if (!s->outs[i].publish && s->outs[i].request) {
             struct msg m = MSG_INIT (error, s->outs[i].request);
@@ -244,7 +244,7 @@ static void look_at_disk (struct server *s)
     struct statvfs v;
     bool room = statvfs (s->logs, &v) == -1 || (int64_t) (v.f_bavail * v.f_frsize) > s->conf.free_floor;
     if (room != s->room)
-        log_warn (room ? "broker: there is room on the disk again" : "broker: the disk is nearly full: no submissions are taken");
+        log_warn (room ? "there is room on the disk again" : "the disk is nearly full: no submissions are taken");
     s->room = room;
 }
 
@@ -263,10 +263,10 @@ static void turn (struct server *s)
         look_at_disk (s);
         s->dirty = true; /* pauses end with time */
         if (guarded (s, part_check, s, &e) == -1)
-            log_error ("broker: %s", e.msg);
+            log_error ("%s", e.msg);
     }
     if (s->dirty && !s->stop && !state_broken (s->state) && guarded (s, part_give, s, &e) == -1)
-        log_error ("broker: %s", e.msg);
+        log_error ("%s", e.msg);
     if (state_broken (s->state)) {
         if (e.kind == ERR_NONE)
             err_code (&e, EC_INTERNAL, "the database gave up");
@@ -290,7 +290,7 @@ static void news_of_roster (struct server *s)
             s->rebind = true;
     s->tick_at = 0; /* revoked workers lose their leases at once */
     if (s->rebind && events_rebind (s, &e) == -1)
-        log_warn ("broker: events: %s (trying again)", e.msg);
+        log_warn ("events: %s (trying again)", e.msg);
     else
         s->rebind = false;
 }
@@ -352,7 +352,7 @@ int server_open (struct server **out, const struct broker_conf *conf, const char
         server_close (&s);
         return -1;
     }
-    log_info ("broker: serving endpoint=%s events=%s open-steps=%lld last-event=%llu", conf->listen, conf->events, (long long) state_open_steps (s->state),
+    log_info ("serving endpoint=%s events=%s open-steps=%lld last-event=%llu", conf->listen, conf->events, (long long) state_open_steps (s->state),
               (unsigned long long) state_seq (s->state));
     *out = s;
     return 0;

@@ -221,6 +221,26 @@ static int check_cycles (const struct draft *drafts, size_t n, const struct expa
                     buf_str (&path));
 }
 
+/* Steps come after those that they need; else in the order of the recipe. There are no cycles here any more. */
+static void sort_by_needs (struct expanded *x)
+{
+    struct msg_step *sorted = xcalloc (STEPS_MAX, sizeof *sorted);
+    bool taken[STEPS_MAX] = { false };
+    for (size_t n = 0; n < x->n; n++)
+        for (size_t i = 0; i < x->n; i++) {
+            bool ready = !taken[i];
+            for (size_t k = 0; ready && k < x->steps[i].needs.n; k++)
+                ready = taken[step_index (x, x->steps[i].needs.v[k])];
+            if (ready) {
+                taken[i] = true;
+                sorted[n] = x->steps[i];
+                break;
+            }
+        }
+    free (x->steps);
+    x->steps = sorted;
+}
+
 int expand (struct draft *drafts, size_t n, const char *file, struct expanded *x, struct err *e)
 {
     memset (x, 0, sizeof *x);
@@ -262,5 +282,8 @@ int expand (struct draft *drafts, size_t n, const char *file, struct expanded *x
         for (size_t k = 0; k < drafts[i].count; k++)
             x->steps[drafts[i].first + k].needs = (struct bytes_list){ v, count };
     }
-    return check_cycles (drafts, n, x, file, e);
+    if (check_cycles (drafts, n, x, file, e) == -1)
+        return -1;
+    sort_by_needs (x);
+    return 0;
 }

@@ -155,7 +155,7 @@ static int read_policy (struct reading *r, struct draft *d, const struct node *n
         else if (strcmp (n->keys[i], "isolation") == 0)
             rc = want_choice (r, v, "isolation", isolation, 3, "qemu, bwrap or none", &d->policy.isolation);
         else if (strcmp (n->keys[i], "max_replicas") == 0) {
-            rc = want_number (r, v, "max_replicas", 1, POLICY_AGREE_MAX, &number);
+            rc = want_number (r, v, "max_replicas", 1, 2 * POLICY_AGREE_MAX, &number);
             d->policy.max_replicas = (unsigned) number;
             replicas = v;
         } else

@@ -44,7 +44,7 @@ on_submission (struct server *s, const struct msg_event *ev)
                 msg_release (&step);
             }
         if (keep > 0 && index_keep (s->index, &id, keep, &e) == -1)
-            log_error ("store: %s", e.msg);
+            log_error ("%s", e.msg);
         msg_release (&b);
     }
     envelope_release (&v);
@@ -75,7 +75,7 @@ on_verdict (struct server *s, const struct msg_event *ev)
         return;
     }
 bad:
-    log_warn ("store: verdict not taken seq=%llu reason=%s", (unsigned long long) ev->seq, e.msg);
+    log_warn ("verdict not taken seq=%llu reason=%s", (unsigned long long) ev->seq, e.msg);
     verdict_release (&d);
     envelope_release (&v);
 }
@@ -88,12 +88,12 @@ on_events (struct server *s, const struct msg_events *list)
     struct msg ev;
 
     if (index_begin (s->index, &e) == -1) {
-        log_error ("store: %s", e.msg);
+        log_error ("%s", e.msg);
         return;
     }
     for (size_t i = 0; i < list->events.n; i++) {
         if (msg_decode_as (list->events.v[i], MSG_event, &ev, &e) == -1) {
-            log_warn ("store: event not readable reason=%s", e.msg);
+            log_warn ("event not readable reason=%s", e.msg);
             continue;
         }
         if (ev.u.event.seq > seq) {
@@ -108,7 +108,7 @@ on_events (struct server *s, const struct msg_events *list)
     if (list->next > seq + 1)
         seq = list->next - 1;
     if (index_set_seq (s->index, seq, &e) == -1 || index_end (s->index, &e) == -1) {
-        log_error ("store: %s", e.msg);
+        log_error ("%s", e.msg);
         return;
     }
     s->seq = seq;
@@ -125,7 +125,7 @@ connect_broker (struct server *s)
         return;
     s->broker = net_dealer (p->endpoint, p->transport_key, &realm_keys (s->rl)->transport, 64, &e);
     if (s->broker == NULL) {
-        log_warn ("store: broker %s: %s", p->name, e.msg);
+        log_warn ("broker %s: %s", p->name, e.msg);
         return;
     }
     strcpy (s->broker_name, p->name);

@@ -78,7 +78,7 @@ gc_root (struct gc *g, const struct digest *artifact)
     gc_blob (g, artifact);
     if (gc_manifest (g->cas, artifact, &raw, &e) == -1 || manifest_parse (buf_bytes (&raw), &m, &e) == -1) {
         char hex[DIGEST_HEX];
-        log_warn ("store: artifact not readable artifact=%s reason=%s", digest_hex (artifact, hex), e.msg);
+        log_warn ("artifact not readable artifact=%s reason=%s", digest_hex (artifact, hex), e.msg);
         g->unsure = g->unsure || e.code != EC_NOT_FOUND; /* what is gone for good (set aside) holds nothing any more */
         return;
     }

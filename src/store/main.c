@@ -78,7 +78,7 @@ main (int argc, char **argv)
         return 0;
     }
     conf.dir = dir;
-    log_open ("store", level (conf.level));
+    log_open ("assay-store", level (conf.level));
     if ((signals = net_signals (&e)) == -1 || net_start (&e) == -1)
         return fail (&e);
     if (server_open (&server, &conf, signals, &e) == -1)

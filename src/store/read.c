@@ -161,7 +161,7 @@ on_get_next (struct ask *a, struct err *e)
         struct msg m = MSG_INIT (get_chunk, a->m->request);
         if (stream_read (a->s, r, offset, block, n, e) == -1) {
             if (e->code == EC_DAMAGED)
-                log_error ("store: %s", e->msg);
+                log_error ("%s", e->msg);
             return -1;
         }
         m.u.get_chunk.artifact = g->artifact;

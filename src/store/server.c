@@ -23,7 +23,7 @@ reply (struct server *s, const uint8_t *route, size_t route_len, const struct ms
 
     msg_encode (m, &frame);
     if (net_send (s->router, bytes_of (route, route_len), buf_bytes (&frame), &e) == -1)
-        log_debug ("store: answer not sent type=%s reason=%s", msg_name (m->type), e.msg);
+        log_debug ("answer not sent type=%s reason=%s", msg_name (m->type), e.msg);
     return 0; /* a peer that is gone asks again */
 }
 
@@ -153,7 +153,7 @@ collect (struct server *s)
     struct gc *g;
 
     if (index_expire (s->index, (uint64_t) s->conf.keep, time_now_us (), YOUNG_US, &dropped, &e) == -1) {
-        log_error ("store: %s", e.msg);
+        log_error ("%s", e.msg);
         return;
     }
     g = gc_new (s->cas);
@@ -165,9 +165,9 @@ collect (struct server *s)
                 gc_blob (g, &u->m.v[i].digest);
     }
     if (gc_sweep (g, &removed, &bytes, &e) == -1)
-        log_error ("store: sweep: %s", e.msg);
+        log_error ("sweep: %s", e.msg);
     else if (dropped + removed > 0)
-        log_info ("store: swept artifacts=%zu blobs=%zu bytes=%llu", dropped, removed, (unsigned long long) bytes);
+        log_info ("swept artifacts=%zu blobs=%zu bytes=%llu", dropped, removed, (unsigned long long) bytes);
     gc_destroy (&g);
 }
 

@@ -338,14 +338,14 @@ upload_synced (struct server *s, struct upload *u)
 
     if (u->result.kind == ERR_NONE && index_add (s->index, &row, &u->result) == 0) {
         send_receipt (s, u, now);
-        log_info ("store: artifact stored artifact=%s bytes=%llu worker=%s project=%s step=%s", digest_hex (&u->artifact, hex),
+        log_info ("artifact stored artifact=%s bytes=%llu worker=%s project=%s step=%s", digest_hex (&u->artifact, hex),
                   (unsigned long long) u->bytes, u->sender, u->project, u->step);
     } else {
         struct msg m = MSG_INIT (error, u->request);
         m.u.error.code = bytes_str (err_name (u->result.code ? u->result.code : EC_INTERNAL));
         m.u.error.text = bytes_str (u->result.msg);
         reply (s, u->route, u->route_len, &m);
-        log_error ("store: artifact not stored artifact=%s reason=%s", digest_hex (&u->artifact, hex), u->result.msg);
+        log_error ("artifact not stored artifact=%s reason=%s", digest_hex (&u->artifact, hex), u->result.msg);
     }
     upload_remove (s, u);
 }
@@ -373,7 +373,7 @@ uploads_tick (struct server *s, int64_t mono)
     for (struct upload *u = s->uploads, *next; u != NULL; u = next) {
         next = u->next;
         if (u->state == UPLOAD_OPEN && mono - u->touched > s->conf.upload_idle) {
-            log_info ("store: upload given up worker=%s project=%s step=%s", u->sender, u->project, u->step);
+            log_info ("upload given up worker=%s project=%s step=%s", u->sender, u->project, u->step);
             upload_remove (s, u);
         }
     }

@@ -214,7 +214,7 @@ static int say (const struct judge *j, struct matter *m, const struct counted *c
     if (rc == 0)
         rc = tell_broker (j, &out, e);
     char hex[DIGEST_HEX];
-    log_info ("verifier: verdict id=%.12s step=%s state=%s support=%u against=%u reason=%s", digest_hex (&s->sub, hex), s->name, v.state, v.support, v.against, d->reason);
+    log_info ("verdict id=%.12s step=%s state=%s support=%u against=%u reason=%s", digest_hex (&s->sub, hex), s->name, v.state, v.support, v.against, d->reason);
     verdict_release (&v);
     return rc;
 }

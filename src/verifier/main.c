@@ -54,7 +54,7 @@ static int serve (const struct verifier_conf *conf, const char *dir)
         if (server_run (s, &e) == -1)
             status = fail (&e);
         sd_notify (0, "STOPPING=1");
-        log_info ("verifier: stopped");
+        log_info ("stopped");
         server_close (&s);
     }
     net_stop ();

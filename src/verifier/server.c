@@ -65,7 +65,7 @@ static void broker_open (struct server *s)
     s->broker = net_dealer (p->endpoint, p->transport_key, &realm_keys (s->rl)->transport, 4096, &e);
     s->events = s->broker ? net_sub (p->events, p->transport_key, &realm_keys (s->rl)->transport, 10000, &e) : NULL;
     if (!s->events) {
-        log_warn ("verifier: broker %s: %s", p->name, e.msg);
+        log_warn ("broker %s: %s", p->name, e.msg);
         broker_close (s);
         return;
     }
@@ -110,7 +110,7 @@ static void flush (struct server *s)
 {
     struct err e = ERR_INIT;
     if (s->broker && s->waiting < WINDOW && ledger_outbox (s->ledger, s->sent_to, (unsigned) (WINDOW - s->waiting), send_outbox, s, &e) == -1)
-        log_error ("verifier: %s", e.msg);
+        log_error ("%s", e.msg);
 }
 
 /* ---- events ---- */
@@ -156,7 +156,7 @@ static int take_answer (struct server *s, const struct msg *m, struct err *e)
         if (m->type == MSG_events)
             return take_events (s, &m->u.events, e);
         if (m->type == MSG_error)
-            log_warn ("verifier: the broker refuses: %.*s", (int) m->u.error.text.len, (const char *) m->u.error.text.p);
+            log_warn ("the broker refuses: %.*s", (int) m->u.error.text.len, (const char *) m->u.error.text.p);
         return 0;
     }
     if (m->request == 0)
@@ -164,7 +164,7 @@ static int take_answer (struct server *s, const struct msg *m, struct err *e)
     s->waiting -= s->waiting > 0;
     if (m->type == MSG_error) {
         bool again = bytes_eqs (m->u.error.code, err_name (EC_BUSY)) || bytes_eqs (m->u.error.code, err_name (EC_INTERNAL));
-        log_warn ("verifier: the broker refuses a message: %.*s", (int) m->u.error.text.len, (const char *) m->u.error.text.p);
+        log_warn ("the broker refuses a message: %.*s", (int) m->u.error.text.len, (const char *) m->u.error.text.p);
         if (again)
             return 0; /* it stays in the outbox, and goes again when the rest is through */
     } else if (m->type != MSG_ok)
@@ -208,7 +208,7 @@ static void answer (struct server *s, const struct net_in *in, const struct msg 
     struct err e = ERR_INIT;
     msg_encode (m, &frame);
     if (net_send (s->router, bytes_of (in->route, in->route_len), buf_bytes (&frame), &e) == -1)
-        log_debug ("verifier: answer not sent reason=%s", e.msg);
+        log_debug ("answer not sent reason=%s", e.msg);
 }
 
 struct bundle {
@@ -373,7 +373,7 @@ static void turn (struct server *s)
         ok = false;
     if (!ok) {
         /* The broker's log has it all: once the disk takes writes again, we go on from where we were. */
-        log_error ("verifier: nothing is decided at event %llu: %s", (unsigned long long) before, e.msg);
+        log_error ("nothing is decided at event %llu: %s", (unsigned long long) before, e.msg);
         broker_close (s);
         zclock_sleep (500);
         return;
@@ -463,7 +463,7 @@ int server_open (struct server **out, const struct verifier_conf *conf, const ch
         server_close (&s);
         return -1;
     }
-    log_info ("verifier: serving endpoint=%s event=%llu verdict=%llu", conf->listen, (unsigned long long) ledger_position (s->ledger),
+    log_info ("serving endpoint=%s event=%llu verdict=%llu", conf->listen, (unsigned long long) ledger_position (s->ledger),
               (unsigned long long) ledger_next_index (s->ledger) - 1);
     *out = s;
     return 0;
