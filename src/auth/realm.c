@@ -244,7 +244,7 @@ static int take_part (struct take *t, struct roster *r, const struct msg_roster_
             return -1;
         if (seq >= 1 && seq <= roster_seq (r)) {
             if (!bytes_eq (roster_entry_raw (r, seq), part->entries.v[i]))
-                return err_code (e, EC_CONFLICT, "roster: forked, the IDP now has another entry %llu", (unsigned long long) seq);
+                return err_code (e, EC_DAMAGED, "roster: forked, the IDP now has another entry %llu", (unsigned long long) seq);
             continue;
         }
         if (roster_add (r, part->entries.v[i], e) == -1)

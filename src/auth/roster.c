@@ -283,9 +283,9 @@ int roster_add (struct roster *r, struct bytes raw, struct err *e)
     const struct msg_roster_entry *b = &m.u.roster_entry;
     int rc = -1;
     if (b->seq != r->entries + 1)
-        err_code (e, EC_CONFLICT, "out of order: it is entry %llu", (unsigned long long) b->seq);
+        err_code (e, EC_DAMAGED, "out of order: it is entry %llu", (unsigned long long) b->seq);
     else if (!digest_eq (&b->prev, &r->last))
-        err_code (e, EC_CONFLICT, "forked: it follows another entry %zu than ours", r->entries);
+        err_code (e, EC_DAMAGED, "forked: it follows another entry %zu than ours", r->entries);
     else if (b->time > INT64_MAX || (int64_t) b->time < r->last_time)
         err_code (e, EC_MALFORMED, "its time is before that of the entry before");
     else if (b->kind == ENTRY_ENROL)
@@ -325,11 +325,11 @@ int roster_set_head (struct roster *r, struct bytes raw, struct err *e)
     else if (h->seq < r->entries) {
         struct digest known = h->seq ? digest_of (r->raw[h->seq - 1].p, r->raw[h->seq - 1].len) : (struct digest){ { 0 } };
         if (digest_eq (&known, &h->last))
-            err_code (e, EC_CONFLICT, "roster head: truncated, it ends at entry %llu and we have %zu", (unsigned long long) h->seq, r->entries);
+            err_code (e, EC_DAMAGED, "roster head: truncated, it ends at entry %llu and we have %zu", (unsigned long long) h->seq, r->entries);
         else
-            err_code (e, EC_CONFLICT, "roster head: forked at or before entry %llu", (unsigned long long) h->seq);
+            err_code (e, EC_DAMAGED, "roster head: forked at or before entry %llu", (unsigned long long) h->seq);
     } else if (h->seq == r->entries && !digest_eq (&h->last, &r->last))
-        err_code (e, EC_CONFLICT, "roster head: forked, it names another entry %zu", r->entries);
+        err_code (e, EC_DAMAGED, "roster head: forked, it names another entry %zu", r->entries);
     else {
         buf_release (&r->head);
         buf_add (&r->head, raw.p, raw.len);

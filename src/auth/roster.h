@@ -2,7 +2,7 @@
  *
  *     struct roster *r = roster_new (root_pub);
  *     roster_add (r, envelope, &e)   entry by entry, in order: checks signature, sequence, chain, bounds, uniqueness of name and keys
- *     roster_set_head (r, head, now, &e)   checks the signed head: same last entry (EC_CONFLICT "forked" if it differs at a known
+ *     roster_set_head (r, head, now, &e)   checks the signed head: same last entry (EC_DAMAGED "forked", "truncated" if it differs at a known
  *                                     sequence; EC_REPLAYED if its time is older than the head held)
  *     p = roster_find (r, "w1")      borrowed until the next roster_add
  * Refusals name the reason: truncated, forged, forked, out of order, stale. After a failed roster_add the roster is unchanged.

@@ -21,7 +21,7 @@ static const struct {
     [EC_REPLAYED] = { "replayed", ERR_DENIED },
     [EC_EXPIRED] = { "expired", ERR_DENIED },
     [EC_NOT_FOUND] = { "not-found", ERR_FAILED },
-    [EC_CONFLICT] = { "conflict", ERR_FAILED },
+    [EC_CONFLICT] = { "conflict", ERR_USAGE },
     [EC_BUSY] = { "busy", ERR_UNREACHABLE },
     [EC_QUOTA] = { "quota", ERR_DENIED },
     [EC_DAMAGED] = { "damaged", ERR_DAMAGED },
