@@ -5,3 +5,4 @@ include tests/unit/deploy.mk
 include tests/unit/source.mk
 include tests/unit/broker.mk
 include tests/unit/docs.mk
+include tests/threats/threats.mk
