@@ -154,7 +154,7 @@ int events_rebind (struct server *s, struct err *e)
         zmq_unbind (zsock_resolve (s->xpub), net_endpoint (s->xpub));
         zsock_destroy (&s->xpub);
     }
-    s->xpub = net_xpub (s->conf.events, &realm_keys (s->rl)->transport, 100000, e);
+    s->xpub = net_xpub (s->conf.events, &realm_keys (s->rl)->transport, (int) s->conf.event_hwm, e);
     return s->xpub ? 0 : -1;
 }
 

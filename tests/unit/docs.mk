@@ -2,8 +2,12 @@
 check_PROGRAMS += tests/examples
 tests_examples_SOURCES = tests/examples.c
 tests_examples_LDADD = libstore.a $(PROTO_LIBS)
-EXTRA_DIST += tests/check-repo.sh tests/gen-protocol.sh proto/PROTOCOL.md tests/run tests/e2e tests/threats
+EXTRA_DIST += tests/check-repo.sh tests/gen-protocol.sh proto/PROTOCOL.md tests/run tests/threats/README
 TESTS += tests/check-repo.sh
+
+# a folder in EXTRA_DIST would bring what was built in it along
+dist-hook:
+	for d in tests/e2e tests/threats; do $(MKDIR_P) $(distdir)/$$d && cp -p $(srcdir)/$$d/*.sh $(distdir)/$$d/ || exit 1; done
 
 # proto/PROTOCOL.md made anew from the sources, after a change of messages.def, errors or constants
 update-protocol: tests/examples$(EXEEXT)

@@ -1,0 +1,680 @@
+/* hostile: a peer that misbehaves, for the scenarios of tests/threats. It has a principal's folder, or no key at all.
+ *
+ *   hostile garbage DIR ROLE COUNT       frames that are no messages, to that service; prints the answers' codes and how often
+ *   hostile flood DIR ROLE SECONDS       requests without end, never reading an answer
+ *   hostile stranger DIR ROLE            a key that is in no roster: prints "refused" or what it got in with
+ *   hostile tcp ENDPOINT COUNT           raw bytes to a port
+ *   hostile submit DIR FLAW URL COMMIT REF PROJECT RECIPE-DIR   a submission with one flaw; prints the broker's answer
+ *   hostile lease DIR1 DIR2              DIR1 takes a lease, DIR2 answers it in every way; prints the broker's answers
+ *   hostile result DIR VALUE             takes one lease, and answers with a forged result (VALUE: what is wrong with it)
+ *   hostile broker DIR LIE              in the broker's place, with its key: one lie to whoever comes; prints what it answers
+ *   hostile mute DIR                     subscribes to all events, and never reads one
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "auth/realm.h"
+#include "base/file.h"
+#include "proto/statement.h"
+#include "source/git.h"
+#include "source/recipe.h"
+#include "store/manifest.h"
+
+static struct err e = ERR_INIT;
+
+static void die (const char *what)
+{
+    fprintf (stderr, "hostile: %s: %s\n", what, e.msg);
+    exit (9);
+}
+
+static unsigned role_of (const char *name)
+{
+    return !strcmp (name, "idp") ? (unsigned) ROLE_IDP : role_parse (name);
+}
+
+static struct realm *realm_of (const char *dir)
+{
+    struct realm *rl = NULL;
+    if (realm_open (&rl, dir, &e) == -1)
+        die ("realm");
+    if (realm_refresh (rl, 3000, &e) == -1)
+        fprintf (stderr, "hostile: %s\n", e.msg);
+    return rl;
+}
+
+static struct client *client_of (struct realm *rl, unsigned role)
+{
+    struct client *c = NULL;
+    if (client_open (&c, rl, role, 5000, &e) == -1)
+        die ("connect");
+    return c;
+}
+
+/* ---- counting answers ---- */
+
+static unsigned counts[EC_COUNT], others;
+
+static void drain (zsock_t *s, int wait_ms)
+{
+    struct net_in in;
+    while (net_wait (s, wait_ms)) {
+        struct msg m;
+        while (net_recv (s, &in, &e) == 1) {
+            if (msg_decode (in.data, &m, &e) == 0) {
+                bool known = false;
+                for (int i = 1; i < EC_COUNT && m.type == MSG_error; i++)
+                    if (bytes_eqs (m.u.error.code, err_name ((enum err_code) i))) {
+                        counts[i]++;
+                        known = true;
+                    }
+                others += !known;
+                msg_release (&m);
+            }
+            net_in_release (&in);
+        }
+    }
+}
+
+static void report (void)
+{
+    for (int i = 1; i < EC_COUNT; i++)
+        if (counts[i])
+            printf ("%s %u\n", err_name ((enum err_code) i), counts[i]);
+    if (others)
+        printf ("other %u\n", others);
+}
+
+/* ---- garbage ---- */
+
+static void put (struct buf *b, const char *bytes, size_t n)
+{
+    buf_add (b, bytes, n);
+}
+
+static void garbage (unsigned kind, struct buf *b)
+{
+    struct msg m = MSG_INIT (ping, 7);
+    uint8_t noise[600];
+    switch (kind % 12) {
+    case 0: /* noise */
+        randombytes_buf (noise, sizeof noise);
+        buf_add (b, noise, 1 + randombytes_uniform (sizeof noise - 1));
+        break;
+    case 1: /* nothing */
+        break;
+    case 2: /* a list that claims 2^32 - 1 elements */
+        put (b, "\xdd\xff\xff\xff\xff\x01", 6);
+        break;
+    case 3: /* nested deep */
+        for (int i = 0; i < 500; i++)
+            put (b, "\xdd\x00\x00\xff\xff", 5);
+        break;
+    case 4: /* another version */
+        put (b, "\x94\x63\x05\x07\x00", 5);
+        break;
+    case 5: /* an unknown type */
+        put (b, "\x93\x01\xcd\x7f\xff\x07", 6);
+        break;
+    case 6: /* bytes behind the end */
+        msg_encode (&m, b);
+        put (b, "\x00", 1);
+        break;
+    case 7: /* cut */
+        msg_encode (&m, b);
+        b->len -= 1;
+        break;
+    case 8: /* bad UTF-8 in a string */
+        put (b, "\x96\x01\x01\x07\x01\x01\xa2\xc3\x28", 9);
+        break;
+    case 9: /* a string where a number should be */
+        put (b, "\x94\x01\x05\x07\xa1x", 6);
+        break;
+    case 10: { /* a field far too long */
+        put (b, "\x96\x01\x01\x07\x01\x01\xda\xff\xff", 9);
+        memset (buf_grow (b, 65535), 'a', 65535);
+        break;
+    }
+    default: /* known, and not for a service */
+        m = (struct msg) MSG_INIT (receipt, 7);
+        msg_encode (&m, b);
+        break;
+    }
+}
+
+static int cmd_garbage (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, role_of (v[1]));
+    long n = atol (v[2]);
+    for (long i = 0; i < n; i++) {
+        BUF (b);
+        garbage ((unsigned) i, &b);
+        while (net_send (client_socket (c), bytes_of (NULL, 0), buf_bytes (&b), &e) == -1 && e.code == EC_BUSY)
+            drain (client_socket (c), 10);
+        if (i % 64 == 0)
+            drain (client_socket (c), 0);
+    }
+    /* and one message of many frames */
+    zmsg_t *many = zmsg_new ();
+    for (int i = 0; i < 50; i++)
+        zmsg_addstr (many, "x");
+    zmsg_send (&many, client_socket (c));
+    drain (client_socket (c), 1000);
+    report ();
+    client_close (&c);
+    realm_close (&rl);
+    return 0;
+}
+
+static int cmd_flood (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, role_of (v[1]));
+    int64_t until = time_mono_ms () + atol (v[2]) * 1000;
+    unsigned long sent = 0;
+    while (time_mono_ms () < until) {
+        struct msg m = MSG_INIT (status_get, client_request (c)), g = MSG_INIT (roster_get, client_request (c));
+        g.u.roster_get.from = 1;
+        m.u.status_get.limit = 200;
+        if (client_send (c, sent % 2 && role_of (v[1]) == ROLE_IDP ? &g : &m, &e) == 0)
+            sent++;
+        else
+            poll (NULL, 0, 1);
+    }
+    printf ("sent %lu\n", sent);
+    client_close (&c);
+    realm_close (&rl);
+    return 0;
+}
+
+static int cmd_stranger (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct keys k;
+    struct client *c = NULL;
+    unsigned role = role_of (v[1]);
+    const struct principal *p = role == ROLE_IDP ? NULL : roster_role (realm_roster (rl), role, 0);
+    if (keys_make (&k, &e) == -1)
+        die ("keys");
+    int rc = client_connect (&c, v[1], p ? p->endpoint : realm_idp (rl), p ? p->transport_key : realm_idp_key (rl), &k.transport, 1500, &e);
+    printf ("%s\n", rc == -1 ? (e.code == EC_UNKNOWN_KEY ? "refused" : e.msg) : "got in");
+    client_close (&c);
+    keys_release (&k);
+    realm_close (&rl);
+    return 0;
+}
+
+static int cmd_tcp (char **v)
+{
+    char host[64];
+    unsigned port;
+    if (sscanf (v[0], "tcp://%63[^:]:%u", host, &port) != 2)
+        return 2;
+    for (long i = 0; i < atol (v[1]); i++) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons ((uint16_t) port) };
+        uint8_t noise[4096];
+        inet_pton (AF_INET, host, &a.sin_addr);
+        int fd = socket (AF_INET, SOCK_STREAM, 0);
+        randombytes_buf (noise, sizeof noise);
+        if (i % 3 == 0)
+            memcpy (noise, "\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01", 12); /* a greeting, then noise */
+        if (connect (fd, (struct sockaddr *) &a, sizeof a) == 0 && i % 5 != 4)
+            (void) !send (fd, noise, 1 + randombytes_uniform (sizeof noise - 1), MSG_NOSIGNAL);
+        if (i % 7 != 6)
+            close (fd); /* some stay open, and silent */
+    }
+    return 0;
+}
+
+/* ---- submissions with a flaw ---- */
+
+static void answer_of (struct client *c, struct msg *m, enum msg_type want)
+{
+    struct net_in in;
+    if (client_ask (c, m, want, &in, &e) == -1) {
+        printf ("%s\n", err_name (e.code));
+        fprintf (stderr, "hostile: %s\n", e.msg);
+        return;
+    }
+    printf ("ok%s\n", want == MSG_submitted && m->u.submitted.again ? " again" : "");
+    if (want == MSG_submitted) {
+        char hex[DIGEST_HEX];
+        printf ("%s\n", digest_hex (&m->u.submitted.id, hex));
+    }
+    msg_release (m);
+    net_in_release (&in);
+}
+
+static int cmd_submit (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    const char *flaw = v[1];
+    BUF (text);
+    BUF (body);
+    BUF (raw);
+    struct recipe *r = NULL;
+    struct keys other;
+    if (keys_make (&other, &e) == -1 || git_read_file (v[6], v[3], RECIPE_FILE, RECIPE_MAX, &text, &e) == -1
+        || recipe_parse (buf_bytes (&text), RECIPE_FILE, &r, &e) == -1)
+        die ("recipe");
+    struct bytes list[64];
+    struct buf steps[64];
+    memset (steps, 0, sizeof steps);
+    size_t n = recipe_steps (r);
+    for (size_t i = 0; i < n; i++) {
+        struct msg st = MSG_INIT (step, 0);
+        st.u.step = *recipe_step (r, i);
+        if (!strcmp (flaw, "step"))
+            st.u.step.run = bytes_str ("echo not what the recipe says");
+        msg_encode (&st, &steps[i]);
+        list[i] = buf_bytes (&steps[i]);
+    }
+    uint64_t now = (uint64_t) time_now_us (), hour = UINT64_C (3600000000);
+    struct msg m = MSG_INIT (submission_body, 0);
+    struct msg_submission_body *b = &m.u.submission_body;
+    b->submitter = bytes_str (!strcmp (flaw, "name") ? "somebody" : realm_name (rl));
+    b->project = bytes_str (v[5]);
+    b->url = bytes_str (v[2]);
+    b->commit = bytes_str (!strcmp (flaw, "commit") ? "0123456789012345678901234567890123456789" : v[3]);
+    b->ref = bytes_str (v[4]);
+    b->recipe = !strcmp (flaw, "recipe") ? digest_of ("other", 5) : digest_of (text.p, text.len);
+    b->steps = (struct bytes_list){ list, n };
+    b->issued = !strcmp (flaw, "future") ? now + 24 * hour : !strcmp (flaw, "expired") ? now - 48 * hour : now;
+    b->expires = !strcmp (flaw, "soon") ? now + UINT64_C (2000000) : b->issued + hour;
+    randombytes_buf (b->nonce.b, 32);
+    msg_encode (&m, &body);
+    envelope_sign (!strcmp (flaw, "type") ? TYPE_LEASE : TYPE_SUBMISSION, buf_bytes (&body), !strcmp (flaw, "key") ? &other.sign : &realm_keys (rl)->sign, &raw);
+    if (!strcmp (flaw, "bit"))
+        raw.p[raw.len / 2] ^= 1;
+    if (!strcmp (flaw, "signature"))
+        raw.p[raw.len - 1] ^= 1;
+    struct client *c = client_of (rl, ROLE_BROKER);
+    for (int i = 0; i < (!strcmp (flaw, "replay") ? 3 : 1); i++) {
+        struct msg q = MSG_INIT (submit, client_request (c));
+        q.u.submit.envelope = buf_bytes (&raw);
+        answer_of (c, &q, MSG_submitted);
+    }
+    client_close (&c);
+    for (size_t i = 0; i < n; i++)
+        buf_release (&steps[i]);
+    recipe_destroy (&r);
+    keys_release (&other);
+    realm_close (&rl);
+    return 0;
+}
+
+/* ---- leases ---- */
+
+struct taken {
+    struct net_in in;
+    struct msg m;
+    struct digest id;
+};
+
+/* Says hello (client_open did), holds nothing, is ready for one step, and takes the lease that comes. */
+static void take_lease (struct client *c, struct taken *t)
+{
+    struct msg hold = MSG_INIT (holding, 0), ready = MSG_INIT (ready, 0);
+    struct bytes all = bytes_str ("*");
+    struct envelope v = { 0 };
+    ready.u.ready.credit = 1;
+    ready.u.ready.isolation = ISOLATION_BWRAP;
+    ready.u.ready.projects = (struct bytes_list){ &all, 1 };
+    if (client_send (c, &hold, &e) == -1 || client_send (c, &ready, &e) == -1)
+        die ("ready");
+    for (int i = 0; i < 60; i++) {
+        struct msg ping = MSG_INIT (ping, 0);
+        client_send (c, &ping, &e);
+        if (client_recv (c, 0, 500, &t->in, &t->m, &e) == -1)
+            continue;
+        if (t->m.type == MSG_lease) {
+            if (envelope_open (t->m.u.lease.lease, TYPE_LEASE, &v, &e) == -1)
+                die ("lease");
+            t->id = envelope_id (&v);
+            envelope_release (&v);
+            return;
+        }
+        msg_release (&t->m);
+        net_in_release (&t->in);
+    }
+    die ("no lease came");
+}
+
+static void try_all (struct client *c, const struct digest *lease)
+{
+    struct msg r = MSG_INIT (result, client_request (c)), d = MSG_INIT (handback, client_request (c)), x = MSG_INIT (result, client_request (c));
+    struct msg l = MSG_INIT (log, client_request (c));
+    r.u.result.lease = d.u.handback.lease = x.u.result.lease = l.u.log.lease = *lease;
+    r.u.result.kind = RESULT_OUTCOME;
+    r.u.result.sealed = bytes_str ("not sealed at all");
+    x.u.result.kind = RESULT_ERROR;
+    x.u.result.text = bytes_str ("its sandbox is broken");
+    d.u.handback.reason = bytes_str ("go away");
+    l.u.log.data = bytes_str ("all is well");
+    answer_of (c, &r, MSG_ok);
+    answer_of (c, &x, MSG_ok);
+    answer_of (c, &d, MSG_ok);
+    answer_of (c, &l, MSG_ok);
+}
+
+static int cmd_lease (char **v)
+{
+    struct realm *a = realm_of (v[0]), *b = realm_of (v[1]);
+    struct client *ca = client_of (a, ROLE_BROKER), *cb = client_of (b, ROLE_BROKER);
+    struct taken t;
+    take_lease (ca, &t);
+    try_all (cb, &t.id);
+    struct msg d = MSG_INIT (decline, 0);
+    d.u.decline.lease = t.id;
+    d.u.decline.reason = bytes_str ("not interested");
+    client_send (ca, &d, &e);
+    msg_release (&t.m);
+    net_in_release (&t.in);
+    struct msg p = MSG_INIT (ping, client_request (ca));
+    answer_of (ca, &p, MSG_pong);
+    client_close (&ca);
+    client_close (&cb);
+    realm_close (&a);
+    realm_close (&b);
+    return 0;
+}
+
+static int cmd_result (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    const char *wrong = v[1];
+    struct client *c = client_of (rl, ROLE_BROKER);
+    struct taken t;
+    struct keys other;
+    take_lease (c, &t);
+    if (keys_make (&other, &e) == -1)
+        die ("keys");
+    struct envelope lv = { 0 }, sv = { 0 };
+    struct msg lb, sb, st;
+    if (envelope_open (t.m.u.lease.lease, TYPE_LEASE, &lv, &e) == -1 || msg_decode_as (lv.body, MSG_lease_body, &lb, &e) == -1
+        || envelope_open (t.m.u.lease.submission, TYPE_SUBMISSION, &sv, &e) == -1 || msg_decode_as (sv.body, MSG_submission_body, &sb, &e) == -1
+        || msg_decode_as (sb.u.submission_body.steps.v[0], MSG_step, &st, &e) == -1)
+        die ("lease");
+    const struct msg_submission_body *s = &sb.u.submission_body;
+    struct result r;
+    memset (&r, 0, sizeof r);
+    r.submission = envelope_id (&sv);
+    r.recipe = !strcmp (wrong, "recipe") ? digest_of ("x", 1) : s->recipe;
+    r.image = !strcmp (wrong, "image") ? digest_of ("x", 1) : st.u.step.image;
+    r.lease_id = t.id;
+    bytes_copy (st.u.step.name, r.step, sizeof r.step);
+    bytes_copy (s->project, r.project, sizeof r.project);
+    snprintf (r.worker, sizeof r.worker, "%s", realm_name (rl));
+    snprintf (r.owner, sizeof r.owner, "%s", !strcmp (wrong, "owner") ? "another-owner" : realm_self (rl)->owner);
+    bytes_copy (s->commit, r.commit, sizeof r.commit);
+    r.url = bytes_dup (s->url);
+    r.ref = bytes_dup (s->ref);
+    buf_add (&r.lease, t.m.u.lease.lease.p, t.m.u.lease.lease.len);
+    r.isolation = !strcmp (wrong, "isolation") ? ISOLATION_NONE : ISOLATION_BWRAP;
+    r.host = xstrdup ("");
+    r.note = xstrdup ("");
+    r.artifact = !strcmp (wrong, "green") ? manifest_empty () : digest_of ("never built", 11); /* green: says that it went well, with nothing to show */
+    r.started = r.finished = time_now_us ();
+    BUF (json);
+    BUF (envelope);
+    BUF (sealed);
+    result_json (&r, &json);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), !strcmp (wrong, "key") ? &other.sign : &realm_keys (rl)->sign, &envelope);
+    seal_to (roster_role (realm_roster (rl), ROLE_VERIFIER, 0)->seal_key, buf_bytes (&envelope), &sealed);
+    struct msg q = MSG_INIT (result, client_request (c));
+    q.u.result.lease = t.id;
+    q.u.result.kind = RESULT_OUTCOME;
+    q.u.result.sealed = !strcmp (wrong, "seal") ? bytes_str ("not sealed at all") : buf_bytes (&sealed);
+    answer_of (c, &q, MSG_ok);
+    result_release (&r);
+    msg_release (&st);
+    msg_release (&sb);
+    msg_release (&lb);
+    envelope_release (&lv);
+    envelope_release (&sv);
+    msg_release (&t.m);
+    net_in_release (&t.in);
+    keys_release (&other);
+    client_close (&c);
+    realm_close (&rl);
+    return 0;
+}
+
+/* ---- a broker that lies ---- */
+
+static void say (zsock_t *s, const struct net_in *to, const struct msg *m)
+{
+    BUF (frame);
+    msg_encode (m, &frame);
+    net_send (s, bytes_of (to->route, to->route_len), buf_bytes (&frame), &e);
+}
+
+static void forge_submission (struct realm *rl, const struct realm *submitter, const char *lie, struct buf *out)
+{
+    struct msg m = MSG_INIT (submission_body, 0), st = MSG_INIT (step, 0);
+    BUF (step);
+    BUF (body);
+    struct bytes list;
+    st.u.step.name = bytes_str ("build");
+    st.u.step.run = bytes_str ("echo owned");
+    st.u.step.image = digest_of ("image", 5);
+    msg_encode (&st, &step);
+    list = buf_bytes (&step);
+    struct msg_submission_body *b = &m.u.submission_body;
+    b->submitter = bytes_str (realm_name (submitter));
+    b->project = bytes_str ("p");
+    b->url = bytes_str ("https://git.example/p.git");
+    b->commit = bytes_str ("0123456789012345678901234567890123456789");
+    b->ref = bytes_str ("refs/heads/main");
+    b->steps = (struct bytes_list){ &list, 1 };
+    b->issued = (uint64_t) time_now_us () - (!strcmp (lie, "expired") ? UINT64_C (7200000000) : 0);
+    b->expires = b->issued + UINT64_C (3600000000);
+    msg_encode (&m, &body);
+    bool own = !strcmp (lie, "submission");
+    envelope_sign (TYPE_SUBMISSION, buf_bytes (&body), own ? &realm_keys (rl)->sign : &realm_keys (submitter)->sign, out);
+    if (!strcmp (lie, "altered"))
+        out->p[out->len / 2] ^= 1;
+}
+
+static void forge_lease (struct realm *rl, const struct principal *w, struct bytes submission, const char *lie, struct buf *out)
+{
+    struct msg m = MSG_INIT (lease_body, 0);
+    struct envelope v = { 0 };
+    struct keys other;
+    BUF (body);
+    struct msg_lease_body *b = &m.u.lease_body;
+    if (keys_make (&other, &e) == -1 || envelope_open (submission, TYPE_SUBMISSION, &v, &e) == -1)
+        die ("lease");
+    b->broker = bytes_str (realm_name (rl));
+    b->worker = bytes_str (!strcmp (lie, "worker") ? "worker-2" : w->name);
+    b->owner = bytes_str (!strcmp (lie, "worker") ? "owner-2" : w->owner);
+    b->submission = envelope_id (&v);
+    b->step = bytes_str (!strcmp (lie, "step") ? "other" : "build");
+    b->project = bytes_str ("p");
+    b->ref = bytes_str ("refs/heads/main");
+    b->image = digest_of ("image", 5);
+    b->issued = (uint64_t) time_now_us ();
+    b->expires = b->issued + (!strcmp (lie, "over") ? 1 : UINT64_C (3600000000));
+    msg_encode (&m, &body);
+    envelope_sign (TYPE_LEASE, buf_bytes (&body), !strcmp (lie, "lease") ? &other.sign : &realm_keys (rl)->sign, out);
+    envelope_release (&v);
+    keys_release (&other);
+}
+
+/* A verdict that the broker made up, as an event. */
+static void forge_event (struct realm *rl, const struct digest *id, struct buf *out)
+{
+    struct verdict v;
+    BUF (json);
+    BUF (envelope);
+    memset (&v, 0, sizeof v);
+    v.submission = *id;
+    v.artifact = digest_of ("bad", 3);
+    v.outcome = outcome_digest (0, &v.artifact);
+    strcpy (v.step, "build");
+    strcpy (v.project, "p");
+    strcpy (v.state, "trusted");
+    strcpy (v.verifier, roster_role (realm_roster (rl), ROLE_VERIFIER, 0)->name);
+    strcpy (v.commit, "0123456789012345678901234567890123456789");
+    v.url = xstrdup ("");
+    v.ref = xstrdup ("");
+    v.reason = xstrdup ("the broker says so");
+    v.policy.agree = v.policy.trusted = v.policy.dissent = v.support = v.votes = 1;
+    v.policy.isolation = ISOLATION_BWRAP;
+    v.policy.max_replicas = 5;
+    v.time = time_now_us ();
+    v.index = 1;
+    v.final = true;
+    verdict_json (&v, &json);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &envelope);
+    struct msg ev = MSG_INIT (event, 0);
+    ev.u.event.seq = 1;
+    ev.u.event.time = (uint64_t) v.time;
+    ev.u.event.kind = bytes_str ("verdict");
+    ev.u.event.project = bytes_str ("p");
+    ev.u.event.id = *id;
+    ev.u.event.step = bytes_str ("build");
+    ev.u.event.state = bytes_str ("trusted");
+    ev.u.event.digest = v.artifact;
+    ev.u.event.payload = buf_bytes (&envelope);
+    msg_encode (&ev, out);
+    verdict_release (&v);
+}
+
+static int cmd_broker (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    char *up = xasprintf ("%s/..", v[0]);
+    struct realm *submitter = realm_of (up); /* the realm's own folder: the admin, who submits */
+    const char *lie = v[1];
+    const struct principal *self = realm_self (rl);
+    struct digest id = { { 0 } };
+    bool greeted = false;
+    if (net_start (&e) == -1)
+        die ("start");
+    realm_admit (rl, ROLE_ANY);
+    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, 1000, &e), *x = net_xpub (self->events, &realm_keys (rl)->transport, 1000, &e);
+    if (!s || !x)
+        die ("bind");
+    puts ("ready");
+    fflush (stdout);
+    for (int64_t until = time_mono_ms () + 15000; time_mono_ms () < until;) {
+        struct net_in in;
+        struct msg q, a;
+        if (!net_wait (s, 100) || net_recv (s, &in, &e) != 1)
+            continue;
+        const struct principal *p = roster_by_transport (realm_roster (rl), in.peer);
+        if (!p || msg_decode (in.data, &q, &e) == -1)
+            continue;
+        BUF (sub);
+        BUF (lease);
+        BUF (event);
+        switch (q.type) {
+        case MSG_hello:
+            greeted = true;
+            a = (struct msg) MSG_INIT (welcome, q.request);
+            a.u.welcome.version = PROTO_VERSION;
+            say (s, &in, &a);
+            break;
+        case MSG_ready:
+            if (!q.u.ready.credit)
+                break;
+            forge_submission (rl, submitter, lie, &sub);
+            forge_lease (rl, p, buf_bytes (&sub), lie, &lease);
+            a = (struct msg) MSG_INIT (lease, 0);
+            a.u.lease.lease = buf_bytes (&lease);
+            a.u.lease.submission = buf_bytes (&sub);
+            say (s, &in, &a);
+            break;
+        case MSG_decline:
+            printf ("declined: %.*s\n", (int) q.u.decline.reason.len, (const char *) q.u.decline.reason.p);
+            fflush (stdout);
+            _exit (0); /* the sockets need no goodbye */
+        case MSG_log:
+        case MSG_result:
+            printf ("it works on it: %s %.*s\n", msg_name (q.type), (int) (q.type == MSG_result ? q.u.result.text.len : 0), q.type == MSG_result ? (const char *) q.u.result.text.p : "");
+            fflush (stdout);
+            _exit (0); /* the sockets need no goodbye */
+        case MSG_submit: {
+            struct envelope env = { 0 };
+            if (envelope_open (q.u.submit.envelope, TYPE_SUBMISSION, &env, &e) == 0)
+                id = envelope_id (&env);
+            envelope_release (&env);
+            a = (struct msg) MSG_INIT (submitted, q.request);
+            a.u.submitted.id = id;
+            a.u.submitted.seq = 1;
+            say (s, &in, &a);
+            break;
+        }
+        case MSG_replay: {
+            a = (struct msg) MSG_INIT (events, q.request);
+            a.u.events.next = 1;
+            struct bytes list;
+            if (!digest_zero (&id)) {
+                forge_event (rl, &id, &event);
+                list = buf_bytes (&event);
+                a.u.events.events = (struct bytes_list){ &list, 1 };
+                a.u.events.last = 1;
+                a.u.events.next = 2;
+            }
+            say (s, &in, &a);
+            break;
+        }
+        case MSG_ping:
+            a = (struct msg) MSG_INIT (pong, q.request);
+            if (!greeted) {
+                a = (struct msg) MSG_INIT (error, q.request);
+                a.u.error.code = bytes_str ("unexpected");
+            }
+            say (s, &in, &a);
+            break;
+        default:
+            break;
+        }
+        msg_release (&q);
+        net_in_release (&in);
+    }
+    fflush (stdout);
+    _exit (0);
+}
+
+static int cmd_mute (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    const struct principal *p = roster_role (realm_roster (rl), ROLE_BROKER, 0);
+    zsock_t *s = net_sub (p->events, p->transport_key, &realm_keys (rl)->transport, 10, &e);
+    if (!s)
+        die ("events");
+    zsock_set_subscribe (s, "");
+    puts ("ready");
+    fflush (stdout);
+    while (pause () == -1)
+        ;
+    return 0;
+}
+
+int main (int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int args;
+        int (*run) (char **v);
+    } rows[] = {
+        { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
+        { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
+        { "broker", 2, cmd_broker },
+    };
+    for (size_t i = 0; argc > 1 && i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp (argv[1], rows[i].name) && argc - 2 == rows[i].args)
+            return rows[i].run (argv + 2);
+    fprintf (stderr, "usage: see the head of hostile.c\n");
+    return 2;
+}

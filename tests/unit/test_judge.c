@@ -1,0 +1,467 @@
+/* From events to verdicts: every check of a result broken once; all orders of arrival; a restart at every position. */
+#include "verifier/judge.h"
+
+#include <criterion/criterion.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "store/manifest.h"
+#include "verifier/intake.h"
+#include "verifier/rule.h"
+
+#define WORKERS 4
+#define NOW INT64_C (1700000000000000)
+
+/* ---- a realm without processes ---- */
+
+static struct {
+    struct sign_key root;
+    struct keys admin, broker, store, verifier, worker[WORKERS], stranger;
+    struct roster *roster;
+    struct digest last;
+    uint64_t seq;
+} w;
+
+static void enter (struct msg *m)
+{
+    struct err e = ERR_INIT;
+    BUF (body);
+    BUF (raw);
+    m->u.roster_entry.seq = ++w.seq;
+    m->u.roster_entry.prev = roster_last (w.roster);
+    m->u.roster_entry.time = (uint64_t) NOW - 1000 + w.seq;
+    msg_encode (m, &body);
+    envelope_sign (TYPE_ROSTER, buf_bytes (&body), &w.root, &raw);
+    cr_assert_eq (roster_add (w.roster, buf_bytes (&raw), &e), 0, "%s", e.msg);
+}
+
+static void enrol (const char *name, const char *owner, unsigned roles, bool trusted, struct keys *k)
+{
+    struct err e = ERR_INIT;
+    struct msg m = MSG_INIT (roster_entry, 0);
+    struct bytes all = bytes_str ("*");
+    struct msg_roster_entry *b = &m.u.roster_entry;
+    cr_assert_eq (keys_make (k, &e), 0, "%s", e.msg);
+    b->kind = ENTRY_ENROL;
+    b->name = bytes_str (name);
+    b->owner = bytes_str (owner);
+    b->by = bytes_str ("root");
+    b->roles = roles;
+    b->trust = trusted;
+    b->projects = (struct bytes_list){ &all, 1 };
+    memcpy (b->sign_key.b, k->sign.pub, 32);
+    memcpy (b->transport_key.b, k->transport.pub, 32);
+    memcpy (b->seal_key.b, k->seal_pub, 32);
+    enter (&m);
+}
+
+static void make_world (void)
+{
+    struct err e = ERR_INIT;
+    log_open ("test_judge", LOG_LEVEL_ERROR);
+    memset (&w, 0, sizeof w);
+    cr_assert_eq (rootkey_make (&w.root, &e), 0);
+    w.roster = roster_new (w.root.pub);
+    enrol ("admin", "operator", ROLE_ADMIN | ROLE_SUBMITTER, false, &w.admin);
+    enrol ("broker", "operator", ROLE_BROKER, false, &w.broker);
+    enrol ("store", "operator", ROLE_STORE, false, &w.store);
+    enrol ("verifier", "operator", ROLE_VERIFIER, false, &w.verifier);
+    for (int i = 0; i < WORKERS; i++) {
+        char name[16], owner[16];
+        snprintf (name, sizeof name, "w%d", i);
+        snprintf (owner, sizeof owner, "o%d", i);
+        enrol (name, owner, ROLE_WORKER, i == 0, &w.worker[i]);
+    }
+    cr_assert_eq (keys_make (&w.stranger, &e), 0);
+}
+
+static void drop_world (void)
+{
+    struct keys *all[] = { &w.admin, &w.broker, &w.store, &w.verifier, &w.worker[0], &w.worker[1], &w.worker[2], &w.worker[3], &w.stranger };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        keys_release (all[i]);
+    rootkey_release (&w.root);
+    roster_destroy (&w.roster);
+}
+
+/* ---- events ---- */
+
+struct policy_words {
+    unsigned agree, trusted, dissent, max;
+};
+
+static struct digest make_submission (const struct policy_words *p, struct buf *raw)
+{
+    struct msg m = MSG_INIT (submission_body, 0), st = MSG_INIT (step, 0);
+    BUF (step);
+    BUF (body);
+    struct envelope v = { 0 };
+    st.u.step.name = bytes_str ("build");
+    st.u.step.run = bytes_str ("make");
+    st.u.step.image = digest_of ("image", 5);
+    st.u.step.agree = p->agree;
+    st.u.step.trusted = p->trusted;
+    st.u.step.dissent = p->dissent;
+    st.u.step.max_replicas = p->max;
+    msg_encode (&st, &step);
+    struct bytes list = buf_bytes (&step);
+    struct msg_submission_body *b = &m.u.submission_body;
+    b->submitter = bytes_str ("admin");
+    b->project = bytes_str ("p");
+    b->url = bytes_str ("https://git.example/p.git");
+    b->commit = bytes_str ("0123456789012345678901234567890123456789");
+    b->ref = bytes_str ("refs/heads/main");
+    b->recipe = digest_of ("recipe", 6);
+    b->steps = (struct bytes_list){ &list, 1 };
+    b->issued = (uint64_t) NOW;
+    b->expires = (uint64_t) NOW + UINT64_C (3600000000);
+    msg_encode (&m, &body);
+    envelope_sign (TYPE_SUBMISSION, buf_bytes (&body), &w.admin.sign, raw);
+    cr_assert_eq (envelope_open (buf_bytes (raw), TYPE_SUBMISSION, &v, NULL), 0);
+    struct digest id = envelope_id (&v);
+    envelope_release (&v);
+    return id;
+}
+
+enum flaw {
+    GOOD, RESULT_KEY, RESULT_OWNER, RESULT_RECIPE, RESULT_IMAGE, RESULT_COMMIT, RESULT_URL, RESULT_ISOLATION, RESULT_STEP, FAILED_WITH_ARTIFACT, LEASE_KEY, LEASE_WORKER,
+    LEASE_STEP, LEASE_IMAGE, LEASE_EXPIRED, LEASE_SUBMISSION, LEASE_OTHER, LEASE_INPUTS, RECEIPT_NONE, RECEIPT_KEY, RECEIPT_LEASE, RECEIPT_ARTIFACT, SEAL, GARBAGE, EVENT_WORKER,
+    FLAWS
+};
+
+static void sign_lease (const struct digest *sub, int who, enum flaw flaw, unsigned nonce, struct buf *raw, struct digest *id)
+{
+    struct msg m = MSG_INIT (lease_body, 0);
+    struct msg_lease_body *b = &m.u.lease_body;
+    char name[16], owner[16];
+    BUF (body);
+    struct envelope v = { 0 };
+    struct digest input = digest_of ("input", 5);
+    struct bytes in = bytes_of (input.b, 32);
+    if (flaw == LEASE_WORKER)
+        who = (who + 1) % WORKERS;
+    snprintf (name, sizeof name, "w%d", who);
+    snprintf (owner, sizeof owner, "o%d", who);
+    b->broker = bytes_str ("broker");
+    b->worker = bytes_str (name);
+    b->owner = bytes_str (owner);
+    b->submission = flaw == LEASE_SUBMISSION ? digest_of ("x", 1) : *sub;
+    b->step = bytes_str (flaw == LEASE_STEP ? "other" : "build");
+    b->project = bytes_str ("p");
+    b->ref = bytes_str ("refs/heads/main");
+    b->image = flaw == LEASE_IMAGE ? digest_of ("x", 1) : digest_of ("image", 5);
+    if (flaw == LEASE_INPUTS)
+        b->inputs = (struct bytes_list){ &in, 1 };
+    b->issued = (uint64_t) NOW;
+    b->expires = flaw == LEASE_EXPIRED ? (uint64_t) NOW + 1 : (uint64_t) NOW + UINT64_C (3600000000);
+    b->nonce = digest_of (&nonce, sizeof nonce);
+    msg_encode (&m, &body);
+    envelope_sign (TYPE_LEASE, buf_bytes (&body), flaw == LEASE_KEY ? &w.stranger.sign : &w.broker.sign, raw);
+    cr_assert_eq (envelope_open (buf_bytes (raw), TYPE_LEASE, &v, NULL), 0);
+    *id = envelope_id (&v);
+    envelope_release (&v);
+}
+
+static void sign_receipt (const struct digest *lease, const struct digest *artifact, enum flaw flaw, struct buf *raw)
+{
+    struct msg m = MSG_INIT (receipt_body, 0);
+    BUF (body);
+    m.u.receipt_body.store = bytes_str ("store");
+    m.u.receipt_body.lease = flaw == RECEIPT_LEASE ? digest_of ("x", 1) : *lease;
+    m.u.receipt_body.artifact = flaw == RECEIPT_ARTIFACT ? digest_of ("x", 1) : *artifact;
+    m.u.receipt_body.bytes = 5;
+    m.u.receipt_body.time = (uint64_t) NOW;
+    msg_encode (&m, &body);
+    envelope_sign (TYPE_RECEIPT, buf_bytes (&body), flaw == RECEIPT_KEY ? &w.stranger.sign : &w.store.sign, raw);
+}
+
+/* The payload of an artifact-completed event: worker `who` got `what` ("" fails). */
+static void make_payload (const struct digest *sub, int who, const char *what, enum flaw flaw, unsigned nonce, struct buf *payload)
+{
+    struct result r;
+    struct digest lease;
+    BUF (json);
+    BUF (envelope);
+    BUF (sealed);
+    memset (&r, 0, sizeof r);
+    sign_lease (sub, who, flaw, nonce, &r.lease, &lease);
+    r.submission = *sub;
+    r.recipe = flaw == RESULT_RECIPE ? digest_of ("x", 1) : digest_of ("recipe", 6);
+    r.image = flaw == RESULT_IMAGE ? digest_of ("x", 1) : digest_of ("image", 5);
+    r.lease_id = lease;
+    strcpy (r.step, flaw == RESULT_STEP ? "other" : "build");
+    strcpy (r.project, "p");
+    snprintf (r.worker, sizeof r.worker, "w%d", who);
+    snprintf (r.owner, sizeof r.owner, "o%d", flaw == RESULT_OWNER ? who + 1 : who);
+    strcpy (r.commit, flaw == RESULT_COMMIT ? "9999999999012345678901234567890123456789" : "0123456789012345678901234567890123456789");
+    r.url = xstrdup (flaw == RESULT_URL ? "https://evil.example/" : "https://git.example/p.git");
+    r.ref = xstrdup ("refs/heads/main");
+    r.isolation = flaw == RESULT_ISOLATION ? ISOLATION_NONE : ISOLATION_BWRAP;
+    r.host = xstrdup ("");
+    r.note = xstrdup ("");
+    r.exit_status = *what && flaw != FAILED_WITH_ARTIFACT ? 0 : 1;
+    r.artifact = *what ? digest_of (what, strlen (what)) : manifest_empty ();
+    r.started = r.finished = NOW + 1000;
+    if (*what && flaw != RECEIPT_NONE)
+        sign_receipt (&lease, &r.artifact, flaw, &r.receipt);
+    result_json (&r, &json);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), flaw == RESULT_KEY ? &w.stranger.sign : &w.worker[who].sign, &envelope);
+    if (flaw == GARBAGE) {
+        envelope.len = 0;
+        buf_adds (&envelope, "{\"payload\": 7}");
+    }
+    seal_to (flaw == SEAL ? w.stranger.seal_pub : w.verifier.seal_pub, buf_bytes (&envelope), &sealed);
+    struct msg m = MSG_INIT (sealed_payload, 0);
+    m.u.sealed_payload.lease = flaw == LEASE_OTHER ? digest_of ("x", 1) : lease;
+    m.u.sealed_payload.kind = RESULT_OUTCOME;
+    m.u.sealed_payload.sealed = buf_bytes (&sealed);
+    msg_encode (&m, payload);
+    result_release (&r);
+}
+
+static struct judge judge_on (struct ledger *l)
+{
+    return (struct judge){ .ledger = l, .roster = w.roster, .keys = &w.verifier, .name = "verifier" };
+}
+
+static void apply (struct ledger *l, uint64_t seq, const char *kind, const struct digest *id, int who, struct bytes payload)
+{
+    struct judge j = judge_on (l);
+    struct err e = ERR_INIT;
+    struct msg m = MSG_INIT (event, 0);
+    char name[16] = "", owner[16] = "";
+    if (who >= 0) {
+        snprintf (name, sizeof name, "w%d", who);
+        snprintf (owner, sizeof owner, "o%d", who);
+    }
+    m.u.event.seq = seq;
+    m.u.event.time = (uint64_t) NOW + 120000000 + seq * 1000;
+    m.u.event.kind = bytes_str (kind);
+    m.u.event.project = bytes_str ("p");
+    m.u.event.id = *id;
+    m.u.event.step = bytes_str (strcmp (kind, "submitted") ? "build" : "");
+    m.u.event.worker = bytes_str (name);
+    m.u.event.owner = bytes_str (owner);
+    m.u.event.reason = bytes_str ("because");
+    m.u.event.payload = payload;
+    cr_assert_eq (ledger_begin (l, &e), 0, "%s", e.msg);
+    cr_assert_eq (judge_apply (&j, &m.u.event, &e), 0, "%s", e.msg);
+    cr_assert_eq (ledger_move (l, seq, &e), 0);
+    cr_assert_eq (ledger_commit (l, &e), 0, "%s", e.msg);
+}
+
+static struct ledger_step step_of (struct ledger *l, const struct digest *id)
+{
+    struct ledger_step s;
+    struct err e = ERR_INIT;
+    cr_assert_eq (ledger_step_find (l, id, bytes_str ("build"), &s, &e), 1);
+    return s;
+}
+
+static struct ledger *open_ledger (const char *path)
+{
+    struct ledger *l = NULL;
+    struct err e = ERR_INIT;
+    cr_assert_eq (ledger_open (&l, path, &e), 0, "%s", e.msg);
+    return l;
+}
+
+/* ---- tests ---- */
+
+Test (judge, each_check_of_a_result_broken_once_gives_no_vote, .timeout = 120)
+{
+    make_world ();
+    for (enum flaw f = GOOD; f < FLAWS; f++) {
+        BUF (raw);
+        BUF (payload);
+        struct ledger *l = open_ledger (":memory:");
+        struct digest id = make_submission (&(struct policy_words){ .agree = 1 }, &raw);
+        apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+        make_payload (&id, 1, "bits", f, 1, &payload);
+        apply (l, 2, "artifact-completed", &id, f == EVENT_WORKER ? 2 : 1, buf_bytes (&payload));
+        struct ledger_step s = step_of (l, &id);
+        if (f == GOOD)
+            cr_assert (s.final && s.state == STATE_TRUSTED, "a good result is refused");
+        else {
+            cr_assert (!s.final && s.votes == 0, "flaw %d came through", (int) f);
+            cr_assert_eq (s.sought, 2u, "flaw %d: the vote that is missing is not sought again", (int) f);
+            /* and a good one after it decides */
+            buf_release (&payload);
+            make_payload (&id, 2, "bits", GOOD, 2, &payload);
+            apply (l, 3, "artifact-completed", &id, 2, buf_bytes (&payload));
+            s = step_of (l, &id);
+            cr_assert (s.final && s.state == STATE_TRUSTED);
+        }
+        ledger_close (&l);
+    }
+    drop_world ();
+}
+
+Test (judge, a_replayed_result_is_one_vote, .timeout = 60)
+{
+    BUF (raw);
+    BUF (payload);
+    make_world ();
+    struct ledger *l = open_ledger (":memory:");
+    struct digest id = make_submission (&(struct policy_words){ .agree = 2 }, &raw);
+    apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+    make_payload (&id, 1, "bits", GOOD, 1, &payload);
+    for (uint64_t i = 0; i < 5; i++)
+        apply (l, 2 + i, "artifact-completed", &id, 1, buf_bytes (&payload));
+    struct ledger_step s = step_of (l, &id);
+    cr_assert (s.votes == 1 && !s.final);
+    ledger_close (&l);
+    drop_world ();
+}
+
+/* Votes of four owners in every order, under three policies: the same last word. */
+Test (judge, every_order_of_arrival_ends_the_same, .timeout = 300)
+{
+    static const struct {
+        struct policy_words policy;
+        const char *what[WORKERS];
+        enum step_state end;
+    } rows[] = {
+        { { 3, 0, POLICY_DISSENT_TOLERATE, 4 }, { "a", "a", "a", "b" }, STATE_TRUSTED },
+        { { 4, 0, POLICY_DISSENT_BLOCK, 4 }, { "a", "a", "a", "b" }, STATE_UNREPRODUCIBLE },
+        { { 3, 0, POLICY_DISSENT_TOLERATE, 4 }, { "a", "a", "b", "b" }, STATE_UNREPRODUCIBLE },
+        { { 3, 0, POLICY_DISSENT_TOLERATE, 4 }, { "", "", "", "a" }, STATE_FAILED },
+        { { 4, POLICY_TRUSTED_REQUIRED, POLICY_DISSENT_BLOCK, 4 }, { "a", "a", "a", "a" }, STATE_TRUSTED },
+    };
+    make_world ();
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        BUF (raw);
+        struct buf payload[WORKERS];
+        memset (payload, 0, sizeof payload);
+        struct digest id = make_submission (&rows[row].policy, &raw);
+        for (int i = 0; i < WORKERS; i++)
+            make_payload (&id, i, rows[row].what[i], GOOD, (unsigned) i, &payload[i]);
+        for (int order = 0; order < 24; order++) {
+            int left[WORKERS] = { 0, 1, 2, 3 }, n = WORKERS, rest = order;
+            struct ledger *l = open_ledger (":memory:");
+            apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+            for (uint64_t seq = 2; n; seq++) {
+                int pick = rest % n;
+                rest /= n;
+                apply (l, seq, "artifact-completed", &id, left[pick], buf_bytes (&payload[left[pick]]));
+                left[pick] = left[--n];
+            }
+            struct ledger_step s = step_of (l, &id);
+            cr_assert (s.final && s.state == (int) rows[row].end, "row %zu order %d: %s", row, order, step_state_name ((enum step_state) s.state));
+            ledger_close (&l);
+        }
+        for (int i = 0; i < WORKERS; i++)
+            buf_release (&payload[i]);
+    }
+    drop_world ();
+}
+
+static void say_end (void *arg, int64_t idx, struct bytes frame)
+{
+    (void) idx;
+    buf_add (arg, frame.p, frame.len);
+}
+
+static int add_frame (void *arg, int64_t id, struct bytes frame)
+{
+    say_end (arg, id, frame);
+    return 0;
+}
+
+/* What was said is the same whether the verifier ran through, or was started anew before every event; and events that come again change nothing. */
+Test (judge, a_restart_at_every_position_says_the_same, .timeout = 120)
+{
+    char dir[] = "/tmp/assay-judge-XXXXXX", path[64], other[64];
+    struct err e = ERR_INIT;
+    cr_assert (mkdtemp (dir));
+    snprintf (path, sizeof path, "%s/a.db", dir);
+    snprintf (other, sizeof other, "%s/b.db", dir);
+    make_world ();
+    BUF (raw);
+    struct buf payload[3];
+    memset (payload, 0, sizeof payload);
+    struct digest id = make_submission (&(struct policy_words){ .agree = 2, .dissent = POLICY_DISSENT_TOLERATE, .max = 4 }, &raw);
+    static const char *const what[] = { "b", "a", "a" };
+    for (int i = 0; i < 3; i++)
+        make_payload (&id, i, what[i], GOOD, (unsigned) i, &payload[i]);
+    BUF (said);
+    BUF (again);
+    for (int run = 0; run < 2; run++) {
+        struct ledger *l = open_ledger (run ? other : path);
+        for (uint64_t seq = 1; seq <= 4; seq++) {
+            if (run) {
+                ledger_close (&l);
+                l = open_ledger (other);
+                cr_assert_eq (ledger_position (l), seq - 1);
+            }
+            if (seq == 1)
+                apply (l, seq, "submitted", &id, -1, buf_bytes (&raw));
+            else
+                apply (l, seq, "artifact-completed", &id, (int) seq - 2, buf_bytes (&payload[seq - 2]));
+        }
+        cr_assert_eq (ledger_outbox (l, 0, 1000, add_frame, run ? &again : &said, &e), 0);
+        struct ledger_step s = step_of (l, &id);
+        cr_assert (s.final && s.state == STATE_TRUSTED && s.support == 2 && s.against == 1);
+        ledger_close (&l);
+    }
+    cr_assert (said.len > 0 && bytes_eq (buf_bytes (&said), buf_bytes (&again)), "a restart changed what was said");
+    for (int i = 0; i < 3; i++)
+        buf_release (&payload[i]);
+    drop_world ();
+    cr_assert_eq (file_remove_tree (dir, &e), 0);
+}
+
+Test (judge, ends_that_are_not_the_votes, .timeout = 60)
+{
+    static const struct {
+        const char *kind;
+        enum step_state end;
+    } rows[] = { { "cancelled", STATE_CANCELLED }, { "expired", STATE_EXPIRED }, { "exhausted", STATE_UNSATISFIABLE } };
+    make_world ();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        BUF (raw);
+        BUF (payload);
+        struct ledger *l = open_ledger (":memory:");
+        struct digest id = make_submission (&(struct policy_words){ .agree = 2 }, &raw);
+        apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+        apply (l, 2, rows[i].kind, &id, -1, bytes_of (NULL, 0));
+        apply (l, 3, "expired", &id, -1, bytes_of (NULL, 0)); /* the first end counts */
+        struct ledger_step s = step_of (l, &id);
+        cr_assert (s.final && s.state == (int) rows[i].end);
+        /* tried again: it is open, and votes of before are forgotten */
+        make_payload (&id, 1, "bits", GOOD, 1, &payload);
+        apply (l, 4, "retried", &id, -1, bytes_of (NULL, 0));
+        apply (l, 5, "artifact-completed", &id, 1, buf_bytes (&payload));
+        s = step_of (l, &id);
+        cr_assert (!s.final && s.votes == 1);
+        ledger_close (&l);
+    }
+    BUF (greedy);
+    struct ledger *l = open_ledger (":memory:");
+    struct digest id = make_submission (&(struct policy_words){ .agree = WORKERS + 1 }, &greedy);
+    apply (l, 1, "submitted", &id, -1, buf_bytes (&greedy));
+    struct ledger_step s = step_of (l, &id);
+    cr_assert (s.final && s.state == STATE_UNSATISFIABLE);
+    ledger_close (&l);
+    drop_world ();
+}
+
+Test (judge, a_submission_that_nobody_may_make_is_no_submission, .timeout = 60)
+{
+    BUF (raw);
+    struct ledger_step s;
+    struct err e = ERR_INIT;
+    make_world ();
+    struct ledger *l = open_ledger (":memory:");
+    struct digest id = make_submission (&(struct policy_words){ .agree = 1 }, &raw), other = digest_of ("x", 1);
+    apply (l, 1, "submitted", &other, -1, buf_bytes (&raw)); /* under another id */
+    raw.p[raw.len - 1] ^= 1;
+    apply (l, 2, "submitted", &id, -1, buf_bytes (&raw)); /* with another signature */
+    cr_assert_eq (ledger_step_find (l, &id, bytes_str ("build"), &s, &e), 0);
+    cr_assert_eq (ledger_step_find (l, &other, bytes_str ("build"), &s, &e), 0);
+    ledger_close (&l);
+    drop_world ();
+}

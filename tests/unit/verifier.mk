@@ -1,0 +1,7 @@
+if HAVE_CRITERION
+check_PROGRAMS += tests/unit/test_judge
+TESTS += tests/unit/test_judge
+tests_unit_test_judge_SOURCES = tests/unit/test_judge.c
+tests_unit_test_judge_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_judge_LDADD = $(VERIFIER_LIBS) $(CRITERION_LIBS)
+endif
