@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 #define CHAIN_MAX (256u << 20)
+#define ENTRY_MAX 8192u   /* bytes, as roster_part carries them */
 #define TOKENS_MAX 4096u
 #define TOKEN_LIFE_US (INT64_C (30) * 86400 * 1000000) /* the longest that a token may live */
 #define PART_ENTRIES 256u
@@ -102,10 +103,34 @@ static int append (struct idp *i, struct msg *m, int64_t now, struct err *e)
     return sign_head (i, now, e);
 }
 
+static bool signed_by_root (const struct idp *i, struct bytes record)
+{
+    struct envelope v = { 0 };
+    bool yes = envelope_open (record, TYPE_ROSTER, &v, NULL) == 0 && envelope_check (&v, i->root.pub, NULL) == 0;
+    envelope_release (&v);
+    return yes;
+}
+
+/* What a crash leaves behind the last whole entry is a part of one entry that was never answered. If a whole entry is in it (behind
+ * another length than its own, or further on), then a length was damaged, and cutting it off would lose what was answered. */
+static bool unfinished (const struct idp *i, struct bytes tail)
+{
+    if (tail.len > 4 + ENTRY_MAX || (tail.len > 4 && signed_by_root (i, bytes_of (tail.p + 4, tail.len - 4))))
+        return false;
+    for (size_t at = 1; tail.len - at > 4; at++) {
+        const uint8_t *p = tail.p + at;
+        size_t len = (size_t) p[0] << 24 | (size_t) p[1] << 16 | (size_t) p[2] << 8 | p[3];
+        if (len <= tail.len - at - 4 && signed_by_root (i, bytes_of (p + 4, len)))
+            return false;
+    }
+    return true;
+}
+
 static int chain_load (struct idp *i, struct err *e)
 {
     BUF (all);
     size_t at = 0;
+    bool refused = false;
     if (file_read (i->chain_path, CHAIN_MAX, &all, e) == -1)
         return -1;
     while (all.len - at >= 4) {
@@ -115,13 +140,18 @@ static int chain_load (struct idp *i, struct err *e)
             break;
         struct err own = ERR_INIT;
         if (roster_add (i->roster, bytes_of (p + 4, len), &own) == -1) {
-            if (at + 4 + len == all.len && own.code != EC_BAD_SIGNATURE)
-                break; /* written, refused, and not cut off before the process ended: it was never answered */
-            return err_set (e, own.kind, "%s: %s", i->chain_path, own.msg);
+            if (at + 4 + len == all.len && own.code != EC_DAMAGED && signed_by_root (i, bytes_of (p + 4, len))) {
+                refused = true; /* written, refused, and not cut off before the process ended: it was never answered */
+                break;
+            }
+            return err_set (e, own.kind, "%s: %s (restore it from a copy)", i->chain_path, own.msg);
         }
         at += 4 + len;
     }
     if (at < all.len) {
+        if (!refused && !unfinished (i, bytes_of (all.p + at, all.len - at)))
+            return err_set (e, ERR_DAMAGED, "%s: damaged behind entry %llu, at byte %zu (restore it from a copy)", i->chain_path,
+                            (unsigned long long) roster_seq (i->roster), at);
         log_warn ("the chain's unfinished end is cut off bytes=%zu", all.len - at);
         if (ftruncate (i->chain, (off_t) at) == -1 || fdatasync (i->chain) == -1)
             return err_errno (e, "%s", i->chain_path);
