@@ -3,7 +3,6 @@ include tests/unit/store.mk
 include tests/unit/core.mk
 include tests/unit/deploy.mk
 include tests/unit/source.mk
-include tests/unit/auth.mk
 include tests/unit/broker.mk
 include tests/unit/verifier.mk
 include tests/unit/docs.mk
