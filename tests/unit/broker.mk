@@ -1,8 +1,14 @@
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit/test_schedule
-TESTS += tests/unit/test_schedule
+check_PROGRAMS += tests/unit/test_schedule tests/unit/test_job tests/unit/test_state
+TESTS += tests/unit/test_schedule tests/unit/test_job tests/unit/test_state
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
 tests_unit_test_schedule_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_test_schedule_LDADD = libbroker.a libauth.a $(PROTO_LIBS) $(CRITERION_LIBS)
+tests_unit_test_job_SOURCES = tests/unit/test_job.c
+tests_unit_test_job_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_job_LDADD = $(BROKER_LIBS) $(CRITERION_LIBS)
+tests_unit_test_state_SOURCES = tests/unit/test_state.c
+tests_unit_test_state_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_state_LDADD = $(BROKER_LIBS) $(CRITERION_LIBS)
 endif
 include tests/unit/auth.mk
