@@ -9,3 +9,4 @@ include tests/unit/docs.mk
 include tests/threats/threats.mk
 AM_TESTS_ENVIRONMENT = LSAN_OPTIONS=suppressions=$(srcdir)/tests/lsan.supp:print_suppressions=0; export LSAN_OPTIONS;
 EXTRA_DIST += tests/lsan.supp
+include tests/bench/bench.mk

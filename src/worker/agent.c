@@ -210,12 +210,19 @@ static void finish (struct agent *a, struct slot *s, unsigned kind, struct bytes
     send_result (a, s);
 }
 
+/* For the step's process, and gone with it: no sync. */
+static int leave (const char *path, struct bytes content, struct err *e)
+{
+    int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd == -1 || !file_write_all (fd, content.p, content.len) ? err_errno (e, "%s", path) : 0;
+}
+
 static int start (struct agent *a, struct slot *s, struct bytes lease, struct bytes submission, struct err *e)
 {
     char *dir = step_path (a, s->hex, ""), *l = step_path (a, s->hex, "lease"), *sub = step_path (a, s->hex, "submission");
     int pair[2] = { -1, -1 }, rc = -1;
     char fdtext[16];
-    if (file_mkdirs (dir, 0700, e) == -1 || file_write (l, lease, 0600, e) == -1 || file_write (sub, submission, 0600, e) == -1)
+    if (file_mkdirs (dir, 0700, e) == -1 || leave (l, lease, e) == -1 || leave (sub, submission, e) == -1)
         goto out;
     if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1) {
         err_errno (e, "socketpair");

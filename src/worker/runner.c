@@ -222,7 +222,7 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
         err_set (&e, ERR_USAGE, "--step: not an id");
     else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0, 0, 0 }, &e) == 0 && cgroup_enter (group) == 0
              && sandbox_enter (isolation_parse (conf->isolation), state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
-             && file_read (s, 1 << 20, &submission, &e) == 0 && net_start (&e) == 0 && realm_open (&rl, dir, &e) == 0)
+             && file_read (s, 1 << 20, &submission, &e) == 0 && realm_open (&rl, dir, &e) == 0)
         rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &sealed, &e);
     if (rc == 0)
         say (RUNNER_OUTCOME, buf_bytes (&sealed));

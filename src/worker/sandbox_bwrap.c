@@ -28,6 +28,8 @@
 
 #define INSIDE "1000" /* user and group id that a step sees */
 
+#define VERSION_ENV "ASSAY_BWRAP_VERSION"
+
 static const char *bwrap_path (void)
 {
     const char *p = getenv ("ASSAY_BWRAP");
@@ -37,6 +39,9 @@ static const char *bwrap_path (void)
 static const char *version (void)
 {
     static char text[64];
+    const char *known = getenv (VERSION_ENV); /* the worker asked once, for all its steps */
+    if (!*text && known)
+        snprintf (text, sizeof text, "%s", known);
     if (!*text) {
         FILE *f = popen ("bwrap --version 2>/dev/null", "re");
         char v[32] = "";
@@ -45,6 +50,7 @@ static const char *version (void)
         if (f)
             pclose (f);
         snprintf (text, sizeof text, "bwrap-%s", *v ? v : "absent");
+        setenv (VERSION_ENV, text, 1);
     }
     return text;
 }
@@ -52,6 +58,7 @@ static const char *version (void)
 static int probe (const struct conf *conf, struct err *e)
 {
     (void) conf;
+    unsetenv (VERSION_ENV);
     if (strcmp (version (), "bwrap-absent") == 0)
         return err_set (e, ERR_FAILED, "isolation bwrap: the program bwrap is not there (install bubblewrap)");
     int fd = seccomp_filter_fd (e);
