@@ -1,17 +1,12 @@
-/* The broker's state, on both backends: rows, turns and savepoints, the queue's order, gapless events; SIGKILL and a full disk. */
+/* The broker's state, on both backends: rows, turns and savepoints, the queue's order, gapless events. */
 #include "broker/state.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -23,7 +18,6 @@ struct place {
     char dir[64];
     const char *backend;
     struct state *s;
-    bool done;
     uint64_t rnd;
 };
 
@@ -667,147 +661,4 @@ Test (state, what_is_no_state_is_refused)
     cr_assert_eq (state_open (&s, "sqlite", p.dir, &e), -1, "a link in its place");
     cr_assert_null (s);
     cr_assert_eq (file_remove_tree (p.dir, &e), 0);
-}
-
-/* A writer without end: each turn adds one submission with three steps and two events, and tells the pipe once it is committed. */
-static void write_for_ever (const char *dir, int fd)
-{
-    struct place p = { .backend = "sqlite" };
-    (void) snprintf (p.dir, sizeof p.dir, "%s", dir);
-    place_open (&p);
-    for (;;) {
-        uint64_t n = state_seq (p.s) / 2;
-        begin (&p);
-        int64_t sub = add_sub (&p, (unsigned) n);
-        for (unsigned i = 0; i < 3; i++) {
-            struct step_row r = add_step (&p, sub, i);
-            struct err e = ERR_INIT;
-            if (i == 2) {
-                r.job.state = JOB_DECIDED;
-                cr_assert_eq (state_step_put (p.s, &r, &e), 0);
-            }
-        }
-        add_event (&p, "one");
-        add_event (&p, "two");
-        commit (&p);
-        n++;
-        if (write (fd, &n, sizeof n) != sizeof n)
-            _exit (1);
-    }
-}
-
-static int count_event (void *arg, uint64_t seq, const char *project, struct bytes body)
-{
-    uint64_t *next = arg;
-    (void) project, (void) body;
-    cr_assert_eq (seq, (*next)++);
-    return 0;
-}
-
-Test (state, sigkill_loses_nothing_that_was_committed)
-{
-    struct place p;
-    uint64_t told = 0;
-    (void) place_init (&p, backends[0]);
-    state_close (&p.s);
-    for (unsigned round = 0; round < 25; round++) {
-        int fds[2];
-        cr_assert_eq (pipe (fds), 0);
-        pid_t pid = fork ();
-        cr_assert_neq (pid, -1);
-        if (pid == 0) {
-            close (fds[0]);
-            write_for_ever (p.dir, fds[1]);
-        }
-        close (fds[1]);
-        uint64_t n, wanted = told + 1 + lcg (&p.rnd, 12);
-        while (told < wanted) { /* somewhere in the turns behind this one */
-            cr_assert_eq (read (fds[0], &n, sizeof n), (ssize_t) sizeof n);
-            cr_assert_eq (n, told + 1);
-            told = n;
-        }
-        usleep (lcg (&p.rnd, 3000));
-        cr_assert_eq (kill (pid, SIGKILL), 0);
-        cr_assert_eq (waitpid (pid, NULL, 0), pid);
-        while (read (fds[0], &n, sizeof n) == sizeof n)
-            told = n;
-        close (fds[0]);
-
-        place_open (&p);
-        uint64_t seq = state_seq (p.s), next = 1;
-        struct err e = ERR_INIT;
-        cr_assert (seq / 2 >= told && seq / 2 <= told + 1 && seq % 2 == 0, "told %llu, found %llu events", (unsigned long long) told, (unsigned long long) seq);
-        cr_assert_eq (state_events (p.s, 0, count_event, &next, &e), 0, "%s", e.msg);
-        cr_assert_eq (next, seq + 1);
-        cr_assert_eq (state_open_steps (p.s), (int64_t) seq, "two open steps a submission");
-        for (unsigned i = 0; i < seq / 2; i++) {
-            struct digest id = id_of ('s', i);
-            struct step_row st;
-            cr_assert_eq (state_step_find (p.s, &id, bytes_str ("step2"), &st, &e), 1, "%u: %s", i, e.msg);
-            cr_assert_eq (st.job.state, JOB_DECIDED);
-        }
-        told = seq / 2;
-        state_close (&p.s);
-    }
-    place_open (&p);
-    place_release (&p);
-}
-
-/* The disk is full for a while: the turn fails as a whole, says so, and later turns work. */
-Test (state, a_full_disk_undoes_the_turn)
-{
-    struct place p;
-    struct rlimit was, tight;
-    struct stat st;
-    char wal[96];
-    unsigned failed = 0;
-    (void) place_init (&p, backends[0]);
-    (void) snprintf (wal, sizeof wal, "%s/state.db-wal", p.dir);
-    signal (SIGXFSZ, SIG_IGN);
-    begin (&p);
-    (void) add_sub (&p, 0);
-    commit (&p);
-    cr_assert (stat (wal, &st) == 0 && getrlimit (RLIMIT_FSIZE, &was) == 0);
-    for (unsigned room = 0; room < 12; room++) {
-        struct err e = ERR_INIT;
-        uint64_t seq = state_seq (p.s);
-        int64_t open = state_open_steps (p.s);
-        cr_assert_eq (stat (wal, &st), 0);
-        tight = (struct rlimit){ (rlim_t) st.st_size + room * 3000, was.rlim_max };
-        cr_assert_eq (setrlimit (RLIMIT_FSIZE, &tight), 0);
-        int rc = state_begin (p.s, &e);
-        for (unsigned i = 0; rc == 0 && i < 20; i++) {
-            struct sub_row r = new_sub (1000 + room * 100 + i);
-            memset (buf_grow (&r.envelope, 5000), 'x', 5000);
-            rc = state_sub_add (p.s, &r, &e);
-            struct step_row s = new_step (r.key, 0);
-            if (rc == 0)
-                rc = state_step_add (p.s, &s, &e);
-            if (rc == 0)
-                rc = state_event_add (p.s, "p", bytes_str ("x"), &e);
-            sub_row_release (&r);
-        }
-        if (rc == 0)
-            rc = state_commit (p.s, &e);
-        else
-            state_rollback (p.s);
-        cr_assert_eq (setrlimit (RLIMIT_FSIZE, &was), 0);
-        cr_assert (rc == -1 && e.code == EC_INTERNAL && e.msg[0], "room for %u bytes", room * 3000);
-        failed++;
-        cr_assert (state_seq (p.s) == seq && state_open_steps (p.s) == open);
-        struct digest gone = id_of ('s', 1000 + room * 100), kept = id_of ('s', room);
-        struct sub_row got;
-        cr_assert_eq (state_sub_find (p.s, &gone, &got, &e), 0, "nothing of the failed turn is there");
-        cr_assert_eq (state_sub_find (p.s, &kept, &got, &e), 1);
-        sub_row_release (&got);
-        begin (&p); /* room again */
-        (void) add_step (&p, add_sub (&p, room + 1), 0);
-        add_event (&p, "fine");
-        commit (&p);
-        if (room % 4 == 3)
-            (void) place_again (&p);
-        cr_assert (state_seq (p.s) == seq + 1 && state_open_steps (p.s) == open + 1);
-    }
-    cr_assert_eq (failed, 12);
-    place_release (&p);
 }
