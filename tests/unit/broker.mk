@@ -14,4 +14,3 @@ tests_unit_test_state_SOURCES = tests/unit/test_state.c
 tests_unit_test_state_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_test_state_LDADD = $(BROKER_LIBS) $(CRITERION_LIBS)
 endif
-include tests/unit/auth.mk
