@@ -76,7 +76,7 @@ void buf_release (struct buf *b)
 
 static void buf_room (struct buf *b, size_t len)
 {
-    if (len <= b->cap - b->len)
+    if (b->p && len <= b->cap - b->len) /* room for nothing is a place too: NULL plus an offset is none */
         return;
     size_t cap = b->cap ? b->cap : 64;
     while (cap - b->len < len)

@@ -150,3 +150,14 @@ Test (log, a_peer_is_named_once_and_counted)
         log_peer ("peer", &e);
     cr_assert_eq (log_peer_count (), 1000);
 }
+
+/* Found by fuzz_envelope: a sealed box with nothing in it made NULL + 0. */
+Test (buf, room_for_nothing_is_a_place)
+{
+    BUF (b);
+    cr_assert_not_null (buf_grow (&b, 0));
+    cr_assert_eq (b.len, 0);
+    buf_add (&b, NULL, 0);
+    buf_adds (&b, "x");
+    cr_assert_str_eq (buf_str (&b), "x");
+}
