@@ -10,6 +10,7 @@
 
 #define WINDOW 64u          /* steps looked at from one place of the queue */
 #define GIVEN_MAX 1024u     /* leases given in one turn */
+#define GIVEN_BYTES (32u << 20) /* of leases and submissions that go out with them, in one turn */
 #define ERROR_PAUSE_MS 10000
 
 /* ---- who is there ---- */
@@ -452,7 +453,6 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     struct msg m = MSG_INIT (lease_body, 0);
     struct msg_lease_body *b = &m.u.lease_body;
     BUF (body);
-    BUF (raw);
     int64_t time = st->time_ms && st->time_ms < (uint64_t) s->conf.lease_time ? (int64_t) st->time_ms : s->conf.lease_time;
     b->broker = bytes_str (realm_name (s->rl));
     b->worker = bytes_str (w->name);
@@ -468,13 +468,10 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     b->expires = (uint64_t) (now + (time + s->conf.lease_grace) * 1000);
     randombytes_buf (b->nonce.b, 32);
     msg_encode (&m, &body);
-    envelope_sign (TYPE_LEASE, buf_bytes (&body), &realm_keys (s->rl)->sign, &raw);
-    struct envelope env = { 0 };
-    if (envelope_open (buf_bytes (&raw), TYPE_LEASE, &env, e) == -1)
-        return -1;
+    /* Its id is of what is signed, not of the signature: that is made when the turn ends, on all cores. */
+    struct envelope env = { .type = bytes_str (TYPE_LEASE), .body = buf_bytes (&body) };
     struct lease_row l = { .id = envelope_id (&env), .step = p->c.step.key, .trusted = trusted, .issued = now, .expires = (int64_t) b->expires,
                            .state = LEASE_OPEN };
-    envelope_release (&env);
     (void) snprintf (l.worker, sizeof l.worker, "%s", w->name);
     (void) snprintf (l.owner, sizeof l.owner, "%s", w->owner);
     if (state_lease_add (s->state, &l, e) == -1
@@ -482,10 +479,7 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
                                                  .state = p->c.step.state, .worker = l.worker, .owner = l.owner }, NULL, e) == -1
         || step_apply (s, &p->c, JOB_LEASE, 0, "", e) == -1)
         return -1;
-    struct msg out = MSG_INIT (lease, 0);
-    out.u.lease.lease = buf_bytes (&raw);
-    out.u.lease.submission = buf_bytes (&p->c.sub.envelope);
-    send_later (s, &w->route, &out);
+    lease_later (s, &w->route, &body, &p->c.sub.envelope);
     w->credit--;
     logs_lease (s, l.step, &l);
     return 0;
@@ -549,7 +543,7 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
     int given = 0;
     int64_t now = time_now_us ();
     int rc = state_queue (s->state, *after, WINDOW, rows, seen, e);
-    for (size_t i = 0; rc == 0 && i < *seen && any_credit (s); i++) {
+    for (size_t i = 0; rc == 0 && i < *seen && any_credit (s) && s->out_bytes < GIVEN_BYTES; i++) {
         int got = give_step (s, &rows[i], now, e);
         if (got == -1)
             rc = -1;
@@ -576,9 +570,11 @@ int leases_give (struct server *s, struct err *e)
         if ((given = look (s, &at, &seen, e)) == -1)
             return -1;
         all += given;
-    } while (given > 0 && seen == WINDOW && all < (int) GIVEN_MAX);
-    if (given > 0 && all >= (int) GIVEN_MAX)
+    } while (given > 0 && seen == WINDOW && all < (int) GIVEN_MAX && s->out_bytes < GIVEN_BYTES);
+    if (given > 0 && (all >= (int) GIVEN_MAX || s->out_bytes >= GIVEN_BYTES)) {
         s->dirty = true;
+        return 0;
+    }
     if (seen < WINDOW || !any_credit (s)) {
         s->cursor = top;
         return 0;

@@ -34,6 +34,45 @@ void send_later (struct server *s, const struct route *to, const struct msg *m)
     s->out_bytes += o->frame.len;
 }
 
+void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission)
+{
+    struct msg none = MSG_INIT (pong, 0);
+    send_later (s, to, &none); /* its place in the order; the frame comes when it is signed */
+    struct out *o = &s->outs[s->out_count - 1];
+    s->out_bytes += submission->len;
+    buf_add (&o->lease, body->p, body->len);
+    buf_add (&o->submission, submission->p, submission->len);
+}
+
+struct signing {
+    struct server *s;
+    size_t *which;
+};
+
+static void sign_one (void *arg, size_t i)
+{
+    struct signing *x = arg;
+    struct out *o = &x->s->outs[x->which[i]];
+    struct msg m = MSG_INIT (lease, 0);
+    BUF (raw);
+    envelope_sign (TYPE_LEASE, buf_bytes (&o->lease), &realm_keys (x->s->rl)->sign, &raw);
+    m.u.lease.lease = buf_bytes (&raw);
+    m.u.lease.submission = buf_bytes (&o->submission);
+    buf_release (&o->frame);
+    msg_encode (&m, &o->frame);
+}
+
+static void sign_leases (struct server *s)
+{
+    struct signing x = { s, xcalloc (s->out_count, sizeof *x.which) };
+    size_t n = 0;
+    for (size_t i = 0; i < s->out_count; i++)
+        if (s->outs[i].lease.len)
+            x.which[n++] = i;
+    pool_run (s->pool, n, sign_one, &x);
+    free (x.which);
+}
+
 void ask_reply (const struct ask *a, const struct msg *m)
 {
     send_later (a->s, &a->route, m);
@@ -51,10 +90,13 @@ static void refuse (struct server *s, const struct route *to, uint64_t request, 
 static void outs_cut (struct server *s, size_t from)
 {
     for (size_t i = from; i < s->out_count; i++) {
-        s->out_bytes -= s->outs[i].frame.len;
         buf_release (&s->outs[i].frame);
+        buf_release (&s->outs[i].lease);
+        buf_release (&s->outs[i].submission);
     }
     s->out_count = from;
+    if (from == 0)
+        s->out_bytes = 0;
 }
 
 static void send_one (struct server *s, const struct out *o)
@@ -76,6 +118,7 @@ static void send_one (struct server *s, const struct out *o)
 
 static void flush (struct server *s)
 {
+    sign_leases (s);
     for (size_t i = 0; i < s->out_count; i++)
         send_one (s, &s->outs[i]);
     outs_cut (s, 0);
@@ -175,19 +218,40 @@ static int dispatch (struct ask *a, struct err *e)
     return err_code (e, EC_UNEXPECTED, "a broker does not take %s", msg_name (a->m->type));
 }
 
-static void on_message (struct server *s, struct net_in *in, int got, struct err *e)
+/* One message of this turn, taken in and looked at before the transaction begins. */
+struct inbox {
+    struct net_in in;
+    int got;                        /* 1, or -1 for what breaks the framing */
+    bool decoded;
+    struct err e;
+    struct msg m;
+    const struct principal *sender, *signer;
+};
+
+/* Decode, and check a submission's signature: on any thread. The roster stays as it is meanwhile. */
+static void look_at (void *arg, size_t i)
 {
-    const struct principal *p = in->has_peer ? roster_by_transport (realm_roster (s->rl), in->peer) : NULL;
-    struct msg m = { 0 };
-    struct ask a = { .s = s, .peer = in->peer, .m = &m, .sender = p, .now = time_now_us () };
-    char hex[17];
-    bool decoded = false;
-    hex_encode (in->peer, 8, hex);
-    if (in->route_len > sizeof a.route.id)
+    struct server *s = arg;
+    struct inbox *b = &s->inbox[i];
+    if (b->got != 1 || !b->sender || !principal_good (b->sender))
         return;
-    memcpy (a.route.id, in->route, in->route_len);
-    a.route.len = in->route_len;
-    int rc = got;
+    b->decoded = msg_decode (b->in.data, &b->m, &b->e) == 0;
+    if (b->decoded && b->m.type == MSG_submit && (b->sender->roles & ROLE_SUBMITTER))
+        b->signer = submission_signer (s, b->m.u.submit.envelope);
+}
+
+static void on_message (struct server *s, struct inbox *b)
+{
+    const struct principal *p = b->sender;
+    struct ask a = { .s = s, .peer = b->in.peer, .m = &b->m, .sender = p, .now = time_now_us (), .signer = b->signer };
+    struct err *e = &b->e;
+    char hex[17];
+    int rc = b->got;
+    hex_encode (b->in.peer, 8, hex);
+    if (b->in.route_len > sizeof a.route.id)
+        return;
+    memcpy (a.route.id, b->in.route, b->in.route_len);
+    a.route.len = b->in.route_len;
     if (rc == 1) {
         if (!p)
             rc = err_code (e, EC_UNKNOWN_KEY, "this key is not in the roster");
@@ -195,35 +259,59 @@ static void on_message (struct server *s, struct net_in *in, int got, struct err
             rc = err_code (e, EC_REVOKED, "%s is revoked", p->name);
         else {
             worker_heard (s, p, &a.route);
-            rc = msg_decode (in->data, &m, e);
-            decoded = rc == 0;
+            rc = b->decoded ? 0 : -1;
         }
     }
     if (rc == 0)
         rc = dispatch (&a, e);
     if (rc == -1) {
-        refuse (s, &a.route, decoded ? m.request : 0, e);
+        refuse (s, &a.route, b->decoded ? b->m.request : 0, e);
         /* A connection that is not known after our restart is nobody's fault. */
-        if (e->code != EC_BUSY && !(decoded && e->code == EC_UNEXPECTED && (m.type == MSG_ping || m.type == MSG_ready)))
+        if (e->code != EC_BUSY && !(b->decoded && e->code == EC_UNEXPECTED && (b->m.type == MSG_ping || b->m.type == MSG_ready)))
             log_peer (p ? p->name : hex, e);
     }
-    if (decoded)
-        msg_release (&m);
 }
 
-static void take_in (struct server *s)
+/* Up to TURN messages; the signatures of submissions are checked on all cores before the turn takes them one by one. */
+static size_t gather (struct server *s)
 {
-    for (int i = 0; i < TURN && s->out_bytes < TURN_BYTES; i++) {
-        struct net_in in;
-        struct err e = ERR_INIT;
-        int got = net_recv (s->router, &in, &e);
-        if (got == 0)
-            return;
-        on_message (s, &in, got, &e);
-        if (got == 1)
-            net_in_release (&in);
-        if (state_broken (s->state))
-            return;
+    size_t n = 0, bytes = 0;
+    while (n < TURN && bytes < TURN_BYTES) {
+        struct inbox *b = &s->inbox[n];
+        b->decoded = false;
+        b->sender = b->signer = NULL;
+        b->e = (struct err) ERR_INIT;
+        b->got = net_recv (s->router, &b->in, &b->e);
+        if (b->got == 0)
+            break;
+        if (b->in.has_peer)
+            b->sender = roster_by_transport (realm_roster (s->rl), b->in.peer);
+        bytes += b->in.data.len;
+        n++;
+    }
+    pool_run (s->pool, n, look_at, s);
+    return n;
+}
+
+static void take_in (struct server *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct inbox *b = &s->inbox[i];
+        if (!state_broken (s->state)) {
+            /* What would answer more than is good for one turn is told to come again. */
+            if (s->out_bytes < TURN_BYTES)
+                on_message (s, b);
+            else if (b->decoded && b->in.route_len <= sizeof ((struct route *) NULL)->id) {
+                struct route to = { .len = b->in.route_len };
+                memcpy (to.id, b->in.route, b->in.route_len);
+                err_code (&b->e, EC_BUSY, "too much at once");
+                refuse (s, &to, b->m.request, &b->e);
+            }
+        }
+        if (b->decoded)
+            msg_release (&b->m);
+        if (b->got == 1)
+            net_in_release (&b->in);
     }
 }
 
@@ -248,16 +336,36 @@ static void look_at_disk (struct server *s)
     s->room = room;
 }
 
+static void inbox_drop (struct server *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s->inbox[i].decoded)
+            msg_release (&s->inbox[i].m);
+        if (s->inbox[i].got == 1)
+            net_in_release (&s->inbox[i].in);
+    }
+}
+
 static void turn (struct server *s)
 {
     struct err e = ERR_INIT;
     bool tick = time_mono_ms () >= s->tick_at;
+    size_t n = gather (s);
     if (state_begin (s->state, &e) == -1) {
+        for (size_t i = 0; i < n; i++)
+            if (s->inbox[i].decoded) {
+                struct route to = { .len = s->inbox[i].in.route_len };
+                if (to.len <= sizeof to.id) {
+                    memcpy (to.id, s->inbox[i].in.route, to.len);
+                    refuse (s, &to, s->inbox[i].m.request, &e);
+                }
+            }
         turn_failed (s, &e);
+        inbox_drop (s, n);
         zclock_sleep (100);
         return;
     }
-    take_in (s);
+    take_in (s, n);
     if (tick && !state_broken (s->state)) {
         s->tick_at = time_mono_ms () + TICK_MS;
         look_at_disk (s);
@@ -347,6 +455,8 @@ int server_open (struct server **out, const struct broker_conf *conf, const char
     s->signals = signals;
     s->started = time_mono_ms ();
     s->room = s->dirty = true;
+    s->inbox = xcalloc (TURN, sizeof *s->inbox);
+    s->pool = pool_new (0);
     s->cursor = (struct cursor){ INT64_MIN, 0 };
     if (open_all (s, dir, e) == -1) {
         server_close (&s);
@@ -370,6 +480,8 @@ void server_close (struct server **sp)
     workers_release (s);
     realm_close (&s->rl);
     free (s->outs);
+    free (s->inbox);
+    pool_destroy (&s->pool);
     free (s->followers);
     free (s->logs);
     free (s);

@@ -12,6 +12,7 @@
 #define ASSAY_BROKER_SERVER_H
 
 #include "auth/realm.h"
+#include "broker/pool.h"
 #include "broker/state.h"
 #include "proto/statement.h"
 
@@ -48,6 +49,8 @@ struct out {                    /* to send after the commit */
     bool publish;
     char topic[130];
     struct buf frame;
+    struct buf lease;           /* body of a lease: signed, and made into the frame with its submission, when the turn ends */
+    struct buf submission;
 };
 
 struct follower {
@@ -77,6 +80,8 @@ struct server {
     size_t follower_count;
     struct cursor cursor;
     int64_t tick_at, started;
+    struct pool *pool;
+    struct inbox *inbox;        /* of this turn */
     char *logs;                 /* folder */
     bool rebind;                /* the events' socket is to be made anew */
 };
@@ -88,6 +93,7 @@ struct ask {                    /* a request being answered */
     const struct msg *m;
     const struct principal *sender;
     int64_t now;                /* CLOCK_REALTIME, microseconds */
+    const struct principal *signer; /* of a submission: whose signature was found good before the turn; NULL: none */
 };
 
 /* server.c */
@@ -96,6 +102,7 @@ int server_run (struct server *s, struct err *e);
 void server_close (struct server **s);
 void send_later (struct server *s, const struct route *to, const struct msg *m);
 void ask_reply (const struct ask *a, const struct msg *m);
+void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission);
 bool may_see (const struct principal *p, const char *project);
 
 /* events.c */
@@ -112,6 +119,7 @@ void subscriptions (struct server *s);
 int events_rebind (struct server *s, struct err *e);
 
 /* submission.c */
+const struct principal *submission_signer (struct server *s, struct bytes envelope); /* NULL if its signature does not hold; only reads */
 int on_submit (struct ask *a, struct err *e);
 int on_cancel (struct ask *a, struct err *e);
 int on_retry (struct ask *a, struct err *e);

@@ -43,7 +43,7 @@ int state_subs (struct state *s, const char *prefix, int64_t before, unsigned li
 }
 
 int state_step_add (struct state *s, struct step_row *step, struct err *e) { return s->ops->step_add (s, step, e); }
-int state_step_put (struct state *s, const struct step_row *step, struct err *e) { return s->ops->step_put (s, step, e); }
+int state_step_put (struct state *s, struct step_row *step, struct err *e) { return s->ops->step_put (s, step, e); }
 int state_step_get (struct state *s, int64_t key, struct step_row *out, struct err *e) { return s->ops->step_get (s, key, out, e); }
 
 int state_step_find (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e)

@@ -36,6 +36,7 @@ struct step_row {
     unsigned agree, support, dissent, votes;
     bool trusted_required;
     char reason[256];
+    enum job_state stored;    /* the backend's: job.state as it is on disk */
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
 };
 enum lease_state { LEASE_OPEN = 1, LEASE_VOTED = 2, LEASE_OVER = 3 };
@@ -68,7 +69,7 @@ int state_subs (struct state *s, const char *id_prefix, int64_t before, unsigned
 void sub_row_release (struct sub_row *r);
 
 int state_step_add (struct state *s, struct step_row *step, struct err *e);                         /* sets key */
-int state_step_put (struct state *s, const struct step_row *step, struct err *e);                   /* writes all of it, and whether it is in the queue */
+int state_step_put (struct state *s, struct step_row *step, struct err *e);                   /* writes all of it, and whether it is in the queue */
 int state_step_get (struct state *s, int64_t key, struct step_row *out, struct err *e);
 int state_step_find (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e); /* 1, 0 */
 int state_steps (struct state *s, int64_t sub, int (*each) (void *arg, const struct step_row *step), void *arg, struct err *e);

@@ -20,7 +20,7 @@ struct state_backend {
     int (*sub_add) (struct state *s, struct sub_row *sub, struct err *e);
     int (*subs) (struct state *s, const char *prefix, int64_t before, unsigned limit, int (*each) (void *, const struct sub_row *), void *arg, struct err *e);
     int (*step_add) (struct state *s, struct step_row *step, struct err *e);
-    int (*step_put) (struct state *s, const struct step_row *step, struct err *e);
+    int (*step_put) (struct state *s, struct step_row *step, struct err *e);
     int (*step_get) (struct state *s, int64_t key, struct step_row *out, struct err *e);
     int (*step_find) (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e);
     int (*steps) (struct state *s, int64_t sub, int (*each) (void *, const struct step_row *), void *arg, struct err *e);

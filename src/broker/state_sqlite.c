@@ -403,6 +403,7 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     r->trusted_required = get_u (q, i++) != 0;
     get_text (q, i++, r->reason, sizeof r->reason);
     r->verdict_index = (uint64_t) sqlite3_column_int64 (q, i++);
+    r->stored = r->job.state;
 }
 
 static void step_bind (sqlite3_stmt *q, const struct step_row *r)
@@ -468,21 +469,22 @@ static int db_step_add (struct state *s, struct step_row *r, struct err *e)
         return -1;
     r->key = sqlite3_last_insert_rowid (d->sql);
     d->open += r->job.state != JOB_DECIDED;
+    r->stored = r->job.state;
     return 0;
 }
 
-static int db_step_put (struct state *s, const struct step_row *r, struct err *e)
+static int db_step_put (struct state *s, struct step_row *r, struct err *e)
 {
     struct db *d = (struct db *) s;
-    struct step_row old;
-    if (db_step_get (s, r->key, &old, e) == -1)
-        return -1;
     sqlite3_stmt *q = query (d, Q_STEP_PUT);
     step_bind (q, r);
     sqlite3_bind_int64 (q, 23, r->key);
     if (run (d, q, "step", e) == -1)
         return -1;
-    d->open += (r->job.state != JOB_DECIDED) - (old.job.state != JOB_DECIDED);
+    if (sqlite3_changes (d->sql) == 0)
+        return err_code (e, EC_NOT_FOUND, "no such step");
+    d->open += (r->job.state != JOB_DECIDED) - (r->stored != JOB_DECIDED);
+    r->stored = r->job.state;
     return 0;
 }
 

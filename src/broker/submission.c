@@ -117,6 +117,16 @@ static int check_step (const struct msg_submission_body *b, size_t n, struct byt
     return rc;
 }
 
+const struct principal *submission_signer (struct server *s, struct bytes raw)
+{
+    struct envelope v = { 0 };
+    const struct principal *p = NULL;
+    if (envelope_open (raw, TYPE_SUBMISSION, &v, NULL) == 0 && (p = roster_by_sign (realm_roster (s->rl), v.keyid)) && envelope_check (&v, p->sign_key, NULL) == -1)
+        p = NULL;
+    envelope_release (&v);
+    return p;
+}
+
 static int check_submission (struct ask *a, struct opened *o, struct err *e)
 {
     memset (o, 0, sizeof *o);
@@ -129,7 +139,7 @@ static int check_submission (struct ask *a, struct opened *o, struct err *e)
         return err_code (e, EC_REVOKED, "submission: its signer %s is revoked", p->name);
     if (!(p->roles & ROLE_SUBMITTER))
         return err_code (e, EC_NOT_ALLOWED, "submission: its signer %s is no submitter", p->name);
-    if (envelope_check (&o->env, p->sign_key, e) == -1 || msg_decode_as (o->env.body, MSG_submission_body, &o->body, e) == -1)
+    if ((a->signer != p && envelope_check (&o->env, p->sign_key, e) == -1) || msg_decode_as (o->env.body, MSG_submission_body, &o->body, e) == -1)
         return err_wrap (e, "submission");
     o->decoded = true;
     o->id = envelope_id (&o->env);
