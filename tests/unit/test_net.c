@@ -78,3 +78,48 @@ Test (net, a_subscription_names_its_subscriber, .timeout = 60)
     zsock_destroy (&pub);
     net_stop ();
 }
+
+/* A peer that floods a server which does not get to reading, and then goes: libzmq's heartbeats ended the whole process with an
+ * assertion then (4.3.4, "!_io_error"), as the timer wrote to a connection that was given up while its input was held back. */
+Test (net, a_peer_that_floods_and_goes_ends_nobody_else, .timeout = 60)
+{
+    struct err e = ERR_INIT;
+    struct net_in in;
+    static uint8_t load[4096];
+    start ();
+    net_admit ((const uint8_t (*)[32]) key[1].pub, 1);
+    zsock_t *server = net_router ("tcp://127.0.0.1:*", &key[0], 5, &e);
+    cr_assert (server, "%s", e.msg);
+    for (int round = 0; round < 3; round++) {
+        zsock_t *peer = net_dealer (net_endpoint (server), key[0].pub, &key[1], 5, &e);
+        cr_assert (peer, "%s", e.msg);
+        zsock_set_linger (peer, 0);
+        int idle = 0;
+        for (int64_t end = zclock_mono () + 5000; idle < 20 && zclock_mono () < end;) /* until all between the two is full */
+            if (net_send (peer, bytes_of (NULL, 0), bytes_of (load, sizeof load), &e) == -1) {
+                zclock_sleep (10);
+                idle++;
+            } else
+                idle = 0;
+        zsock_destroy (&peer);
+    }
+    zclock_sleep (5000); /* two turns of a heartbeat of 2 s */
+    unsigned got = 0;
+    while (net_recv (server, &in, &e) == 1) {
+        net_in_release (&in);
+        got++;
+    }
+    cr_assert (got > 0);
+    zsock_t *other = net_dealer (net_endpoint (server), key[0].pub, &key[1], 100, &e);
+    cr_assert_eq (net_send (other, bytes_of (NULL, 0), bytes_str ("still there?"), &e), 0);
+    bool heard = false;
+    for (int64_t end = zclock_mono () + 10000; !heard && zclock_mono () < end;)
+        if (net_wait (server, 1000) && net_recv (server, &in, &e) == 1) {
+            heard = bytes_eqs (in.data, "still there?");
+            net_in_release (&in);
+        }
+    cr_assert (heard);
+    zsock_destroy (&other);
+    zsock_destroy (&server);
+    net_stop ();
+}
