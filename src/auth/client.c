@@ -236,7 +236,7 @@ int client_recv (struct client *c, uint64_t request, int timeout_ms, struct net_
 
 int client_ask (struct client *c, struct msg *m, enum msg_type want, struct net_in *in, struct err *e)
 {
-    struct err own = ERR_INIT;
+    struct err own = ERR_INIT, busy = ERR_INIT;
     if (!e)
         e = &own;
     BUF (frame);
@@ -256,11 +256,15 @@ int client_ask (struct client *c, struct msg *m, enum msg_type want, struct net_
             }
         } else
             c->delay_ms = 50;
-        if (e->code != EC_BUSY)
+        if (e->code != EC_BUSY) {
+            if (e->kind == ERR_UNREACHABLE && busy.code)
+                *e = busy; /* the time was over between two tries: that it is busy says more */
             return -1;
+        }
+        busy = *e;
         int64_t pause = c->delay_ms < 20 ? 20 : c->delay_ms > 2000 ? 2000 : (int64_t) c->delay_ms;
         if (time_mono_ms () + pause >= until)
-            return err_wrap (e, "busy for %d s", c->timeout_ms / 1000);
+            return -1;
         zclock_sleep ((int) pause);
     }
 }

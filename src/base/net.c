@@ -130,6 +130,9 @@ static bool set_key (void *s, int opt, const uint8_t key[32])
     return zmq_setsockopt (s, opt, key, 32) == 0;
 }
 
+/* No ZMTP heartbeats: libzmq 4.3.4 ends the process (!_io_error) when their timer finds a connection that broke while its input was
+ * stopped at the high water mark, and any peer can bring that about. The kernel's keep-alive finds dead peers as well; who waits
+ * for an answer has its own deadline, and workers are pinged by messages. */
 static zsock_t *net_new (int type, int hwm, const struct net_key *key, struct err *e)
 {
     zsock_t *z = zsock_new (type);
@@ -141,7 +144,8 @@ static zsock_t *net_new (int type, int hwm, const struct net_key *key, struct er
     int64_t most = NET_FRAME_MAX;
     bool ok = set_int (s, ZMQ_SNDHWM, hwm) && set_int (s, ZMQ_RCVHWM, hwm) && set_int (s, ZMQ_LINGER, 1000)
               && zmq_setsockopt (s, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 && set_int (s, ZMQ_HANDSHAKE_IVL, 5000)
-              && set_int (s, ZMQ_HEARTBEAT_IVL, 2000) && set_int (s, ZMQ_HEARTBEAT_TIMEOUT, 6000) && set_int (s, ZMQ_HEARTBEAT_TTL, 6000)
+              && set_int (s, ZMQ_TCP_KEEPALIVE, 1) && set_int (s, ZMQ_TCP_KEEPALIVE_IDLE, 10) && set_int (s, ZMQ_TCP_KEEPALIVE_INTVL, 5)
+              && set_int (s, ZMQ_TCP_KEEPALIVE_CNT, 3)
               && set_int (s, ZMQ_IPV6, 1) && set_key (s, ZMQ_CURVE_SECRETKEY, key->sec) && set_key (s, ZMQ_CURVE_PUBLICKEY, key->pub);
     if (!ok) {
         err_set (e, ERR_FAILED, "a socket option is refused: %s", zmq_strerror (zmq_errno ()));

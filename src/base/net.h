@@ -1,6 +1,6 @@
 /* net.h: CURVE sockets set up the one right way, and who sent what.
  *
- * Every socket gets: CURVE, MAXMSGSIZE, HWM, LINGER, ROUTER_MANDATORY (routers), heartbeats, handshake limit, IPv6. A server
+ * Every socket gets: CURVE, MAXMSGSIZE, HWM, LINGER, ROUTER_MANDATORY (routers), TCP keep-alive, handshake limit, IPv6. A server
  * fails closed: net_start() runs the ZAP handler before the first bind, every server socket has a ZAP domain and
  * ZMQ_ZAP_ENFORCE_DOMAIN, and the handler admits only keys that are in the set that net_admit() last installed.
  * One assay message is one frame; a ROUTER's message is [routing id][frame], a PUB's is [topic][frame].

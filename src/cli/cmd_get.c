@@ -1,11 +1,15 @@
 /* assay get: fetch an artifact, having checked for ourselves that it may be used. */
 #include <getopt.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/stream.h"
 #include "store/client.h"
+
+#define NEWS_MS 3000
 
 /* The verifier's newest verdict on the step. */
 static int from_verifier (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct err *e)
@@ -96,6 +100,18 @@ static int may_use (const struct verdict *v, const char *name, bool provisional,
     return 0;
 }
 
+/* The store hears of a verdict a moment after we may have: what it does not allow yet is asked for again for a while. */
+static int fetch (struct cli *c, struct realm *rl, const struct verdict *v, const char *dir, bool provisional, struct err *e)
+{
+    int64_t until = time_mono_ms () + NEWS_MS;
+    for (;;) {
+        int rc = store_get (rl, &v->artifact, dir, bytes_str (NULL), bytes_str (NULL), provisional, c->timeout_ms > 60000 ? c->timeout_ms : 60000, e);
+        if (rc == 0 || e->code != EC_NOT_ALLOWED || strcmp (v->state, "trusted") || time_mono_ms () > until)
+            return rc;
+        poll (NULL, 0, 100);
+    }
+}
+
 int cmd_get (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = { { "directory", required_argument, NULL, 'd' }, { "provisional", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
@@ -141,8 +157,7 @@ int cmd_get (struct cli *c, int argc, char **argv)
             e.kind = ERR_UNTRUSTED;
         return cli_fail ("get", &e);
     }
-    if (may_use (&v, name, provisional, &e) == -1 ||
-        store_get (rl, &v.artifact, dir, bytes_str (NULL), bytes_str (NULL), provisional, c->timeout_ms > 60000 ? c->timeout_ms : 60000, &e) == -1)
+    if (may_use (&v, name, provisional, &e) == -1 || fetch (c, rl, &v, dir, provisional, &e) == -1)
         return cli_fail ("get", &e);
     printf ("%s  sha256:%s  %s%s%s: %u of %u owners\n", dir, digest_hex (&v.artifact, hex), cli_colour (c, v.state), v.state, cli_reset (c), v.support,
             v.policy.agree);

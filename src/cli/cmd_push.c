@@ -64,7 +64,7 @@ static int send_or_spool (struct cli *c, struct push *p, struct realm *rl, struc
         return err_wrap (e, "the broker is not there, and the submission cannot be kept");
     }
     p->spooled = true;
-    if (e->kind == ERR_UNREACHABLE)
+    if (e->code != EC_BUSY)
         err_set (e, ERR_UNREACHABLE, "no broker at %s after %g s (the submission is spooled; \"assay flush\" sends it)", cli_endpoint (rl, ROLE_BROKER),
                  (timeout < BROKER_WAIT_MS ? timeout : BROKER_WAIT_MS) / 1000.0);
     else {

@@ -45,7 +45,7 @@ open_as (struct cas **out, const char *backend, const char *dir, bool look, stru
             *out = c;
             return 0;
         }
-    return err_set (e, ERR_USAGE, "store: no backend \"%s\" (fs, mem)", backend);
+    return err_set (e, ERR_USAGE, "no backend \"%s\" (fs, mem)", backend);
 }
 
 int

@@ -38,9 +38,9 @@ static int
 sub_dir (int at, const char *name, bool make, struct err *e)
 {
     if (make && mkdirat (at, name, 0700) == -1 && errno != EEXIST)
-        return err_errno (e, "store: make folder %s", name);
+        return err_errno (e, "make folder %s", name);
     int fd = openat (at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd == -1 ? err_errno (e, "store: open folder %s", name) : fd;
+    return fd == -1 ? err_errno (e, "open folder %s", name) : fd;
 }
 
 static void
@@ -70,7 +70,7 @@ fs_open (const char *dir, bool look, struct err *e)
         goto fail;
     f->root = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->root == -1) {
-        err_errno (e, "store: open %s", dir);
+        err_errno (e, "open %s", dir);
         goto fail;
     }
     if ((f->blobs = sub_dir (f->root, "blobs", !look, e)) == -1 || (f->aside = sub_dir (f->root, "aside", !look, e)) == -1
@@ -83,7 +83,7 @@ fs_open (const char *dir, bool look, struct err *e)
             goto fail;
     }
     if (!look && syncfs (f->root) == -1) {
-        err_errno (e, "store: sync %s", dir);
+        err_errno (e, "sync %s", dir);
         goto fail;
     }
     return f;
@@ -140,7 +140,7 @@ fs_remove (void *self, const struct digest *d, struct err *e)
     int fan = fan_of (self, d, hex);
 
     if (unlinkat (fan, hex, 0) == -1 && errno != ENOENT)
-        return err_errno (e, "store: remove blob %s", hex);
+        return err_errno (e, "remove blob %s", hex);
     return 0;
 }
 
@@ -152,7 +152,7 @@ fs_set_aside (void *self, const struct digest *d, struct err *e)
     int fan = fan_of (f, d, hex);
 
     if (renameat (fan, hex, f->quarantine, hex) == -1)
-        return err_errno (e, "store: set aside blob %s", hex);
+        return err_errno (e, "set aside blob %s", hex);
     fsync (fan);
     fsync (f->quarantine);
     return 0;
@@ -170,7 +170,7 @@ fs_each (void *self, void (*fn) (void *arg, const struct digest *d, uint64_t siz
 
         if (dir == NULL) {
             fd_close (&fd);
-            return err_errno (e, "store: read blobs/%02x", i);
+            return err_errno (e, "read blobs/%02x", i);
         }
         while ((entry = readdir (dir)) != NULL) {
             struct digest d;
@@ -215,7 +215,7 @@ fs_aside (void *batch, const struct digest *d, struct err *e)
     fd_close (&b->fd);
     b->fd = openat (b->dir, digest_hex (d, hex), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (b->fd == -1)
-        return err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+        return err_code (e, EC_INTERNAL, "write blob: %s", strerror (errno));
     if (b->n == b->cap) {
         b->cap = b->cap ? b->cap * 2 : 16;
         b->v = xrealloc (b->v, b->cap * sizeof *b->v);
@@ -229,7 +229,7 @@ fs_append (void *batch, const void *p, size_t len, struct err *e)
 {
     struct fs_batch *b = batch;
 
-    return file_write_all (b->fd, p, len) ? 0 : err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+    return file_write_all (b->fd, p, len) ? 0 : err_code (e, EC_INTERNAL, "write blob: %s", strerror (errno));
 }
 
 static int
@@ -239,7 +239,7 @@ fs_shut (void *batch, struct err *e)
     int fd = b->fd;
 
     b->fd = -1;
-    return close (fd) == 0 ? 0 : err_code (e, EC_INTERNAL, "store: write blob: %s", strerror (errno));
+    return close (fd) == 0 ? 0 : err_code (e, EC_INTERNAL, "write blob: %s", strerror (errno));
 }
 
 static int
@@ -275,15 +275,15 @@ fs_publish (void *batch, struct err *e)
     if (b->n == 0)
         return 0;
     if (sync_bytes (b) == -1)
-        return err_code (e, EC_INTERNAL, "store: sync: %s", strerror (errno));
+        return err_code (e, EC_INTERNAL, "sync: %s", strerror (errno));
     for (size_t i = 0; i < b->n; i++) {
         char hex[DIGEST_HEX];
         int fan = fan_of (b->fs, &b->v[i], hex);
         if (renameat (b->dir, hex, fan, hex) == -1)
-            return err_code (e, EC_INTERNAL, "store: name blob %s: %s", hex, strerror (errno));
+            return err_code (e, EC_INTERNAL, "name blob %s: %s", hex, strerror (errno));
     }
     if (sync_names (b) == -1)
-        return err_code (e, EC_INTERNAL, "store: sync: %s", strerror (errno));
+        return err_code (e, EC_INTERNAL, "sync: %s", strerror (errno));
     b->n = 0;
     return 0;
 }

@@ -86,14 +86,14 @@ put_begin (struct put *p, struct err *e)
     p->upload = s->upload;
     p->credit = s->credit < CHUNK ? CHUNK : s->credit;
     if (s->need.len != (p->count + 7) / 8)
-        r = err_code (e, EC_MALFORMED, "store: answer does not fit the manifest");
+        r = err_code (e, EC_MALFORMED, "answer does not fit the manifest");
     for (size_t i = 0; r == 0 && i < p->count; i++)
         if (s->need.p[i / 8] >> (i % 8) & 1) {
             p->want[p->want_count++] = p->blobs[i];
             p->total += p->m.v[p->blobs[i]].size;
         }
     if (r == 0 && s->offset > p->total)
-        r = err_code (e, EC_MALFORMED, "store: answer does not fit the manifest");
+        r = err_code (e, EC_MALFORMED, "answer does not fit the manifest");
     p->sent = p->acked = s->offset;
     for (uint64_t left = s->offset; r == 0 && p->at < p->want_count; p->at++) {
         uint64_t size = p->m.v[p->want[p->at]].size;

@@ -230,7 +230,7 @@ server_run (struct server *s, struct err *e)
             { .socket = s->events ? zsock_resolve (s->events) : zsock_resolve (s->router), .events = ZMQ_POLLIN },
         };
         if (zmq_poll (items, sizeof items / sizeof *items, 200) == -1 && errno != EINTR)
-            return err_errno (e, "store: poll");
+            return err_errno (e, "poll");
         if (items[0].revents) {
             struct signalfd_siginfo si;
             if (read (s->signals, &si, sizeof si) == sizeof si && si.ssi_signo != SIGHUP)

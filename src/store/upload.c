@@ -384,10 +384,10 @@ uploads_start (struct server *s, struct err *e)
 {
     s->wake = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->wake == -1)
-        return err_errno (e, "store: eventfd");
+        return err_errno (e, "eventfd");
     errno = pthread_create (&s->thread, NULL, sync_thread, s);
     if (errno != 0)
-        return err_errno (e, "store: thread");
+        return err_errno (e, "thread");
     s->thread_runs = true;
     return 0;
 }

@@ -8,6 +8,7 @@
  *   hostile lease DIR1 DIR2              DIR1 takes a lease, DIR2 answers it in every way; prints the broker's answers
  *   hostile result DIR VALUE             takes one lease, and answers with a forged result (VALUE: what is wrong with it)
  *   hostile broker DIR LIE              in the broker's place, with its key: one lie to whoever comes; prints what it answers
+ *   hostile verdict DIR BUNDLE LIE      the verifier's own key signs the bundle's verdict anew, with a lie in it; prints the bundle
  *   hostile mute DIR                     subscribes to all events, and never reads one
  */
 #include <arpa/inet.h>
@@ -646,6 +647,42 @@ static int cmd_broker (char **v)
     _exit (0);
 }
 
+static int cmd_verdict (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct envelope env = { 0 };
+    struct verdict d;
+    BUF (file);
+    BUF (json);
+    BUF (out);
+    if (file_read (v[1], 1 << 24, &file, &e) == -1)
+        die ("bundle");
+    const char *text = buf_str (&file);
+    size_t first = strcspn (text, "\n");
+    if (envelope_open_json (bytes_of (file.p, first), TYPE_INTOTO, &env, &e) == -1 || verdict_parse (env.body, &d, &e) == -1)
+        die ("verdict");
+    if (!strcmp (v[2], "artifact"))
+        d.artifact = digest_of ("another", 7);
+    else if (!strcmp (v[2], "outcome")) {
+        d.artifact = digest_of ("another", 7);
+        d.outcome = outcome_digest (0, &d.artifact);
+    } else if (!strcmp (v[2], "trusted")) {
+        strcpy (d.state, "trusted");
+        for (size_t i = 0; i < d.count; i++)
+            d.counts[i].counted = true;
+    } else if (!strcmp (v[2], "policy"))
+        d.policy.agree = 1;
+    else if (!strcmp (v[2], "commit"))
+        memset (d.commit, '7', strlen (d.commit));
+    verdict_json (&d, &json);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &out);
+    printf ("%s\n%s", buf_str (&out), text + first + (text[first] == '\n'));
+    verdict_release (&d);
+    envelope_release (&env);
+    realm_close (&rl);
+    return 0;
+}
+
 static int cmd_mute (char **v)
 {
     struct realm *rl = realm_of (v[0]);
@@ -670,7 +707,7 @@ int main (int argc, char **argv)
     } rows[] = {
         { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
         { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
-        { "broker", 2, cmd_broker },
+        { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict },
     };
     for (size_t i = 0; argc > 1 && i < sizeof rows / sizeof *rows; i++)
         if (!strcmp (argv[1], rows[i].name) && argc - 2 == rows[i].args)

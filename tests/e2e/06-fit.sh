@@ -1,0 +1,87 @@
+#!/bin/sh
+# Who gets a step: labels, the worker's own projects, priority, limits that a worker does not give; a queue that is full says "busy";
+# and the state backend `mem`.
+. "$(dirname "$0")/lib.sh"
+realm --workers 1 --trusted 1
+printf '[limits]\nmemory = 512M\n' >>"$realm/worker-1/worker.ini"
+printf '[limits]\nqueue = 6\n' >>"$realm/broker/broker.ini"
+up
+image
+project p
+say "labels: only a worker that has them"
+token=$(assay token --role worker --name special --owner carol --project '*' --label arch=riscv --label ram=big)
+expect 0 assay --dir "$realm/special" enrol "$token"
+printf '[worker]\nfile-urls = yes\nprojects = p q/*\n' >"$realm/special/worker.ini"
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: cp n /out/n, artifacts: [n], labels: {arch: riscv}}}
+R
+echo 1 >"$repo/n"
+commit one
+expect 0 assay push -C "$repo"
+labelled=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+expect 0 assay push -C "$repo" --project other
+other=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+sleep 1
+[ "$(state_of "$labelled" build)" = pending ] || fail "a worker without the label took it"
+start special assay-worker --dir "$realm/special"
+until_true 20 sh -c "assay status --json $labelled | grep -q '\"state\":\"trusted\"'"
+sleep 1
+[ "$(state_of "$other" build)" = pending ] || fail "a project that its owner does not let it work on"
+
+say "a step that wants more than the worker's owner gives waits for another; those behind it do not"
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: cp n /out/n, artifacts: [n], limits: {memory: 4G}}}
+R
+commit large
+expect 0 assay push -C "$repo" --project large
+large=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: cp n /out/n, artifacts: [n]}}
+R
+commit small
+push 0
+[ "$(state_of "$large" build)" = pending ] || fail "it went to a worker that gives less"
+
+say "a full queue: busy, exit 5, spooled; once there is room it goes"
+kill "$pid"
+wait "$pid" || true
+kill -STOP "$(pgrep -f "assay-worker --dir $realm/worker-1\$")"
+n=0
+while [ $n -lt 4 ]; do
+    n=$((n + 1))
+    echo "q$n" >"$repo/n"
+    commit "q$n"
+    expect 0 assay push -C "$repo"
+done
+echo full >"$repo/n"
+commit full
+expect 5 assay --timeout 2s push -C "$repo"
+has err "queue is full"
+kill -CONT "$(pgrep -f "assay-worker --dir $realm/worker-1\$")"
+sent() { assay --timeout 2s flush -C "$repo"; }
+until_true 40 sent
+built() { assay status --json | grep -q "$(git -C "$repo" rev-parse HEAD).*\"state\":\"trusted\""; }
+until_true 30 built
+down
+
+say "the state in memory: the same, until the broker ends"
+assay init "$scratch/mem" --workers 1 >/dev/null
+printf 'state = mem\n' >>"$scratch/mem/broker/broker.ini"
+export ASSAY_DIR="$scratch/mem"
+realm=$scratch/mem
+up
+image
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: cp n /out/n, artifacts: [n]}}
+R
+commit mem
+push 0
+[ ! -e "$realm/broker/state/state.db" ] || fail "it is on the disk"
+down
+up
+[ -z "$(assay status --json)" ] || fail "it is still there"
+done_ok

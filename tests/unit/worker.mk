@@ -1,0 +1,7 @@
+if HAVE_CRITERION
+check_PROGRAMS += tests/unit/test_limits
+TESTS += tests/unit/test_limits
+tests_unit_test_limits_SOURCES = tests/unit/test_limits.c
+tests_unit_test_limits_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_limits_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
+endif
