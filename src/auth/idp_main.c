@@ -1,16 +1,13 @@
 /* assay-idp: who is who. Options, root key, socket, loop. What it answers is idp.c's. */
-#include "config.h"
-
-#include <getopt.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "auth/daemon.h"
 #include "auth/idp.h"
 #include "auth/realm.h"
-#include "base/config.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -20,10 +17,11 @@
 #define TURN 256
 
 struct conf {
-    char *listen;
+    char *listen, *level;
 };
 static const struct config_row rows[] = {
     { "idp", "listen", CONFIG_STRING, "", 0, 255, offsetof (struct conf, listen), "endpoint to bind; empty: the one that realm.ini tells clients" },
+    { "idp", "log", CONFIG_STRING, "info", 0, 16, offsetof (struct conf, level), "error, warn, info or debug" },
     CONFIG_END
 };
 
@@ -39,6 +37,7 @@ struct server {
     zsock_t *router;
     struct watcher *watchers;
     size_t count;
+    int signals;
     uint64_t admitted; /* idp_changes() when the door was last told */
 };
 
@@ -128,99 +127,61 @@ static void turn (struct server *s)
     }
 }
 
-static int serve (const char *dir, const struct conf *conf, int signals)
+static void close_server (void **sp)
 {
-    struct server s = { 0 };
-    struct err e = ERR_INIT;
-    int status = 0;
-    const char *listen = "";
-    if (net_start (&e) == -1 || idp_open (&s.idp, dir, rootkey_ask, &e) == -1)
-        goto failed;
-    admit (&s);
-    listen = *conf->listen ? conf->listen : idp_endpoint (s.idp);
-    if (!(s.router = net_router (listen, &idp_keys (s.idp)->transport, 10000, &e)))
-        goto failed;
-    log_info ("serving endpoint=%s entries=%llu", listen, (unsigned long long) roster_seq (idp_roster (s.idp)));
-    printf ("ready\n");
-    fflush (stdout);
-    sd_notify (0, "READY=1");
+    struct server *s = *sp;
+    if (!s)
+        return;
+    zsock_destroy (&s->router);
+    idp_close (&s->idp);
+    free (s->watchers);
+    free (s);
+    *sp = NULL;
+}
+
+static int open_server (void **out, void *conf, const char *dir, int signals, struct err *e)
+{
+    struct server *s = xcalloc (1, sizeof *s);
+    *out = s;
+    s->signals = signals;
+    if (idp_open (&s->idp, dir, rootkey_ask, e) == 0) {
+        const char *own = ((struct conf *) conf)->listen, *listen = *own ? own : idp_endpoint (s->idp);
+        admit (s);
+        if ((s->router = net_router (listen, &idp_keys (s->idp)->transport, 10000, e))) {
+            log_info ("serving endpoint=%s entries=%llu", listen, (unsigned long long) roster_seq (idp_roster (s->idp)));
+            return 0;
+        }
+    }
+    close_server (out);
+    return -1;
+}
+
+static int run_server (void *arg, struct err *e)
+{
+    struct server *s = arg;
     int64_t head_at = time_mono_ms () + HEAD_EVERY_MS;
     for (bool stop = false; !stop;) {
-        zmq_pollitem_t items[2] = { { zsock_resolve (s.router), 0, ZMQ_POLLIN, 0 }, { NULL, signals, ZMQ_POLLIN, 0 } };
+        zmq_pollitem_t items[2] = { { zsock_resolve (s->router), 0, ZMQ_POLLIN, 0 }, { NULL, s->signals, ZMQ_POLLIN, 0 } };
         int64_t left = head_at - time_mono_ms ();
-        (void) zmq_poll (items, 2, left > 0 ? (long) left : 0);
+        if (zmq_poll (items, 2, left > 0 ? (long) left : 0) == -1 && zmq_errno () != EINTR)
+            return err_set (e, ERR_FAILED, "poll: %s", zmq_strerror (zmq_errno ()));
         stop = items[1].revents != 0;
-        turn (&s);
+        turn (s);
         if (time_mono_ms () >= head_at) {
-            if (idp_tick (s.idp, time_now_us (), &e) == -1)
-                log_error ("%s", e.msg);
-            admit (&s);
+            struct err own = ERR_INIT;
+            if (idp_tick (s->idp, time_now_us (), &own) == -1)
+                log_error ("%s", own.msg);
+            admit (s);
             head_at = time_mono_ms () + HEAD_EVERY_MS;
         }
     }
-    sd_notify (0, "STOPPING=1");
-    log_info ("stopped");
-    goto out;
-failed:
-    fprintf (stderr, "assay-idp: %s\n", e.msg);
-    status = e.kind ? (int) e.kind : 1;
-out:
-    zsock_destroy (&s.router);
-    idp_close (&s.idp);
-    free (s.watchers);
-    net_stop ();
-    return status;
-}
-
-static int usage (FILE *to)
-{
-    fprintf (to, "usage: assay-idp [--dir DIR] [--check-config] [--help-config] [--version]\n"
-                 "Serves the roster of the realm whose root key is in DIR (else $ASSAY_DIR, else ~/.config/assay).\n");
-    return to == stdout ? 0 : ERR_USAGE;
+    return 0;
 }
 
 int main (int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "dir", required_argument, NULL, 'd' }, { "check-config", no_argument, NULL, 'c' }, { "help-config", no_argument, NULL, 'C' },
-        { "help", no_argument, NULL, 'h' },      { "version", no_argument, NULL, 'V' },      { NULL, 0, NULL, 0 },
-    };
-    const char *option = NULL;
-    bool check = false;
-    struct err e = ERR_INIT;
-    struct conf conf;
-    log_open ("assay-idp", LOG_LEVEL_INFO);
-    for (int o; (o = getopt_long (argc, argv, "h", options, NULL)) != -1;)
-        switch (o) {
-        case 'd':
-            option = optarg;
-            break;
-        case 'c':
-            check = true;
-            break;
-        case 'C':
-            config_help (rows);
-            return 0;
-        case 'V':
-            printf ("assay-idp %s\n", PACKAGE_VERSION);
-            return 0;
-        default:
-            return usage (o == 'h' ? stdout : stderr);
-        }
-    if (optind != argc)
-        return usage (stderr);
-    const char *dir = realm_default_dir (option);
-    char *ini = xasprintf ("%s/idp.ini", dir);
-    int status, signals = net_signals (&e);
-    config_defaults (rows, &conf);
-    if (signals == -1 || config_load (rows, &conf, ini, false, &e) == -1) {
-        fprintf (stderr, "assay-idp: %s\n", e.msg);
-        status = (int) e.kind;
-    } else
-        status = check ? 0 : serve (dir, &conf, signals);
-    config_release (rows, &conf);
-    fd_close (&signals);
-    free (ini);
-    free ((char *) (uintptr_t) dir);
-    return status;
+    static struct conf conf;
+    static const struct daemon d = { "assay-idp", "Says who is who: serves the roster of the realm whose root key it has.", "idp.ini", rows, &conf, &conf.level,
+                                     open_server, run_server, close_server };
+    return daemon_main (&d, argc, argv);
 }

@@ -1,15 +1,5 @@
-/* assay-broker: gets jobs done. Options, configuration, loop. */
-#include "config.h"
-
-#include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <systemd/sd-daemon.h>
-
-#include "base/config.h"
-#include "base/file.h"
-#include "base/log.h"
+/* assay-broker: gets jobs done. */
+#include "auth/daemon.h"
 #include "broker/server.h"
 
 #define AT(field) offsetof (struct broker_conf, field)
@@ -33,83 +23,25 @@ static const struct config_row rows[] = {
     CONFIG_END
 };
 
-static int usage (FILE *to)
+static struct broker_conf conf;
+
+static int open_server (void **s, void *c, const char *dir, int signals, struct err *e)
 {
-    fprintf (to, "usage: assay-broker [--dir DIR] [--check-config] [--help-config] [--version]\n"
-                 "Queues jobs and leases them to workers. DIR: the broker's folder (else $ASSAY_DIR, else ~/.config/assay).\n");
-    return to == stdout ? 0 : ERR_USAGE;
+    return server_open ((struct server **) s, c, dir, signals, e);
 }
 
-static int fail (const struct err *e)
+static int run_server (void *s, struct err *e)
 {
-    fprintf (stderr, "assay-broker: %s\n", e->msg);
-    return e->kind ? (int) e->kind : ERR_FAILED;
+    return server_run (s, e);
 }
 
-static enum log_level level (const char *name)
+static void close_server (void **s)
 {
-    return !strcmp (name, "error") ? LOG_LEVEL_ERROR : !strcmp (name, "warn") ? LOG_LEVEL_WARN : !strcmp (name, "debug") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-}
-
-static int serve (const struct broker_conf *conf, const char *dir)
-{
-    struct server *s = NULL;
-    struct err e = ERR_INIT;
-    int status = 0, signals = net_signals (&e);
-    if (signals == -1 || net_start (&e) == -1)
-        return fail (&e);
-    if (server_open (&s, conf, dir, signals, &e) == -1)
-        status = fail (&e);
-    else {
-        puts ("ready");
-        fflush (stdout);
-        sd_notify (0, "READY=1");
-        if (server_run (s, &e) == -1)
-            status = fail (&e);
-        sd_notify (0, "STOPPING=1");
-        log_info ("stopped");
-        server_close (&s);
-    }
-    net_stop ();
-    fd_close (&signals);
-    return status;
+    server_close ((struct server **) s);
 }
 
 int main (int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "dir", required_argument, NULL, 'd' }, { "check-config", no_argument, NULL, 'c' }, { "help-config", no_argument, NULL, 'C' },
-        { "help", no_argument, NULL, 'h' },      { "version", no_argument, NULL, 'V' },      { NULL, 0, NULL, 0 },
-    };
-    const char *option = NULL;
-    bool check = false;
-    struct broker_conf conf = { 0 };
-    struct err e = ERR_INIT;
-    for (int o; (o = getopt_long (argc, argv, "h", options, NULL)) != -1;)
-        switch (o) {
-        case 'd':
-            option = optarg;
-            break;
-        case 'c':
-            check = true;
-            break;
-        case 'C':
-            config_help (rows);
-            return 0;
-        case 'V':
-            printf ("assay-broker %s\n", PACKAGE_VERSION);
-            return 0;
-        default:
-            return usage (o == 'h' ? stdout : stderr);
-        }
-    if (optind != argc)
-        return usage (stderr);
-    char *dir CLEANUP (free_ptr) = (char *) (uintptr_t) realm_default_dir (option), *ini CLEANUP (free_ptr) = xasprintf ("%s/broker.ini", dir);
-    config_defaults (rows, &conf);
-    int status = config_load (rows, &conf, ini, false, &e) == -1 ? fail (&e) : 0;
-    log_open ("assay-broker", level (conf.level ? conf.level : ""));
-    if (status == 0 && !check)
-        status = serve (&conf, dir);
-    config_release (rows, &conf);
-    return status;
+    static const struct daemon d = { "assay-broker", "Queues jobs, and leases their steps to workers.", "broker.ini", rows, &conf, &conf.level, open_server, run_server, close_server };
+    return daemon_main (&d, argc, argv);
 }
