@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,19 @@ int file_lock (const char *path, struct err *e)
         return -1;
     }
     return fd;
+}
+
+int file_flock (int fd, bool exclusive, int64_t timeout_ms, struct err *e)
+{
+    int64_t deadline = time_mono_ms () + timeout_ms;
+    while (flock (fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_errno (e, "lock");
+        if (time_mono_ms () >= deadline)
+            return err_code (e, EC_BUSY, "others have held its lock for %lld s", (long long) (timeout_ms / 1000));
+        poll (NULL, 0, 20);
+    }
+    return 0;
 }
 
 /* ---- time ---- */

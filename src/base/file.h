@@ -18,6 +18,8 @@ int file_sync_dir (const char *path, struct err *e);
 int file_remove_tree (const char *path, struct err *e);
 /* Hold path (created 0600) as a lock until the process ends; ERR_FAILED naming the holder's pid if another has it. Returns the fd. */
 int file_lock (const char *path, struct err *e);
+/* flock on an open file, shared or exclusive; EC_BUSY if others keep it from us for timeout_ms. Changing a lock one has lets it go in between. */
+int file_flock (int fd, bool exclusive, int64_t timeout_ms, struct err *e);
 bool file_write_all (int fd, const void *p, size_t len);                           /* retries EINTR and short writes; errno */
 bool file_read_exact (int fd, void *p, size_t len);
 void fd_close (int *fd);                                                           /* for CLEANUP; -1 is fine */

@@ -4,10 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,13 +27,9 @@ int spool_lock (const char *gitdir, const char *name, int timeout_ms, struct err
     int fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd == -1)
         return err_errno (e, "%s", path);
-    int64_t deadline = time_mono_ms () + timeout_ms;
-    while (flock (fd, LOCK_EX | LOCK_NB) == -1) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || time_mono_ms () >= deadline) {
-            close (fd);
-            return err_code (e, EC_BUSY, "%s: another assay works on this repository's spool (try again)", path);
-        }
-        poll (NULL, 0, 10);
+    if (file_flock (fd, true, timeout_ms, e) == -1) {
+        close (fd);
+        return e->code == EC_BUSY ? err_code (e, EC_BUSY, "%s: another assay works on this repository's spool (try again)", path) : err_wrap (e, "%s", path);
     }
     return fd;
 }

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -186,12 +185,9 @@ static int lock_mirror (const char *mirror, int64_t deadline, struct err *e)
     int fd = open (buf_str (&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd == -1)
         return err_errno (e, "%s", buf_str (&path));
-    while (flock (fd, LOCK_EX | LOCK_NB) == -1) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || time_mono_ms () >= deadline) {
-            close (fd);
-            return err_code (e, EC_BUSY, "%s: another fetch holds it", mirror);
-        }
-        poll (NULL, 0, 20);
+    if (file_flock (fd, true, deadline - time_mono_ms (), e) == -1) {
+        close (fd);
+        return err_wrap (e, "%s", mirror);
     }
     return fd;
 }

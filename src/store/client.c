@@ -202,7 +202,7 @@ out:
 }
 
 static int
-put_finish (struct put *p, struct buf *receipt, int deadline_ms, struct err *e)
+put_finish (struct put *p, struct buf *receipt, struct err *e)
 {
     struct msg m = MSG_INIT (put_done, client_request (p->c)), answer;
     struct net_in in;
@@ -210,8 +210,8 @@ put_finish (struct put *p, struct buf *receipt, int deadline_ms, struct err *e)
     m.u.put_done.upload = p->upload;
     if (client_send (p->c, &m, e) == -1)
         return -1;
-    do { /* credit of the last chunks may still be on its way */
-        if (client_recv (p->c, 0, deadline_ms, &in, &answer, e) == -1)
+    do { /* credit of the last chunks may still be on its way. A store that was killed now never answers: then all is asked for once more */
+        if (client_recv (p->c, 0, ANSWER_MS, &in, &answer, e) == -1)
             return -1;
         if (answer.type == MSG_receipt && answer.request == m.request)
             break;
@@ -256,7 +256,7 @@ store_put (struct realm *rl, int dir_fd, struct bytes manifest, struct bytes lea
         if (r == 0 && (r = put_begin (&p, e)) == 0) {
             opened = true;
             if ((r = put_stream (&p, e)) == 0)
-                r = put_finish (&p, receipt, deadline_ms, e);
+                r = put_finish (&p, receipt, e);
         }
         client_close (&p.c);
         if (r == 0 || !(again (e) || (opened && e->code == EC_NOT_FOUND)) || time_mono_ms () - p.progress > deadline_ms)

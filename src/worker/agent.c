@@ -399,8 +399,8 @@ static void on_message (struct agent *a, const struct msg *m)
         break;
     case MSG_error:
         log_warn ("refused code=%.*s why=%.*s", (int) m->u.error.code.len, (const char *) m->u.error.code.p, (int) m->u.error.text.len, (const char *) m->u.error.text.p);
-        if (s && bytes_eqs (m->u.error.code, err_name (EC_BUSY)))
-            s->sent = false; /* again with the next ping */
+        if (s && (bytes_eqs (m->u.error.code, err_name (EC_BUSY)) || bytes_eqs (m->u.error.code, err_name (EC_INTERNAL))))
+            s->sent = false; /* it could not be stored now: again with the next ping */
         else if (s)
             drop (a, s); /* the lease is over: nobody wants it */
         else if (a->welcome && bytes_eqs (m->u.error.code, err_name (EC_UNEXPECTED)))

@@ -2,12 +2,8 @@
 
 #include "worker/checkout.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "source/git.h"
@@ -42,30 +38,23 @@ static int recipe_check (const struct order *o, const char *mirror, const char *
 int checkout (const struct order *o, const char *state, const char *src, int timeout_ms, uint64_t max_files, uint64_t max_bytes, struct err *e)
 {
     char hex[DIGEST_HEX], commit[65], url[1024];
-    int rc = -1, lock = -1;
+    int rc = -1;
     if (!bytes_copy (o->submission->commit, commit, sizeof commit) || !bytes_copy (o->submission->url, url, sizeof url))
         return err_code (e, EC_MALFORMED, "commit or url");
     struct digest key = digest_of (url, strlen (url));
-    char *mirrors = xasprintf ("%s/mirrors", state), *mirror = xasprintf ("%s/%s", mirrors, digest_hex (&key, hex)), *lockfile = xasprintf ("%s.lock", mirror);
+    char *mirrors = xasprintf ("%s/mirrors", state), *mirror = xasprintf ("%s/%s", mirrors, digest_hex (&key, hex));
     if (file_mkdirs (mirrors, 0700, e) == -1)
         goto out;
-    lock = open (lockfile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock == -1 || flock (lock, LOCK_EX) == -1) {
-        err_errno (e, "%s", lockfile);
-        goto out;
-    }
+    /* git_fetch lets one fetch at a time into a mirror; what is there can be read meanwhile. */
     if (!git_has (mirror, commit) && git_fetch (mirror, url, commit, timeout_ms, e) == -1) {
         err_wrap (e, "fetching %.40s", commit);
         goto out;
     }
-    flock (lock, LOCK_SH);
     if (recipe_check (o, mirror, commit, e) == -1 || git_checkout (mirror, commit, src, max_files, max_bytes, e) == -1)
         goto out;
     rc = 0;
 out:
-    fd_close (&lock);
     free (mirrors);
     free (mirror);
-    free (lockfile);
     return rc;
 }

@@ -107,6 +107,33 @@ static void trim (const char *images, const char *keep, int64_t max)
     }
 }
 
+/* From the store into the cache: fetched aside, so that a folder with the image's name is whole. */
+static int bring (struct realm *rl, const struct image_opts *o, const char *images, const char *part, const char *dir, const char *hex, struct err *e)
+{
+    if (file_remove_tree (part, e) == -1 || store_get (rl, o->image, part, o->lease, o->submission, true, o->deadline_ms, e) == -1)
+        return -1;
+    if (rename (part, dir) == -1)
+        return err_errno (e, "%s", dir);
+    trim (images, hex, o->cache_max);
+    return 0;
+}
+
+/* Where nothing can mount it: unpacked beside it, once, and kept. */
+static int unpack (const char *file, const char *to, int lock, int64_t wait_ms, struct err *e)
+{
+    struct stat st;
+    char *part CLEANUP (free_ptr) = xasprintf ("%s.part", to);
+    const char *argv[] = { "unsquashfs", "-q", "-n", "-no-xattrs", "-d", part, file, NULL };
+    if (file_flock (lock, true, wait_ms, e) == -1 || (stat (to, &st) == -1 && file_remove_tree (part, e) == -1))
+        return -1;
+    if (stat (to, &st) == 0)
+        return 0;
+    if (run (argv) && rename (part, to) == 0)
+        return 0;
+    file_remove_tree (part, NULL);
+    return err_set (e, ERR_FAILED, "neither a loop mount, squashfuse nor unsquashfs works here (install squashfs-tools)");
+}
+
 int image_open (struct realm *rl, const struct image_opts *o, const char *mount_at, char **root, int *lock, struct err *e)
 {
     char hex[DIGEST_HEX];
@@ -120,22 +147,15 @@ int image_open (struct realm *rl, const struct image_opts *o, const char *mount_
     if (file_mkdirs (images, 0700, e) == -1)
         goto out;
     *lock = open (lockfile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*lock == -1 || flock (*lock, LOCK_EX) == -1) {
-        err_errno (e, "%s", lockfile);
+    /* Shared while a step uses it, so that steps run side by side; exclusive while it is put there. */
+    if (*lock == -1 || file_flock (*lock, false, o->deadline_ms, e) == -1) {
+        err_wrap (e, "%s", lockfile);
         goto out;
     }
     futimens (*lock, NULL); /* when it was last used */
-    if (stat (dir, &st) == -1) {
-        /* fetched aside, so that a folder with the image's name is whole */
-        if (file_remove_tree (part, e) == -1 || store_get (rl, o->image, part, o->lease, o->submission, true, o->deadline_ms, e) == -1) {
-            err_wrap (e, "image %.12s", hex);
-            goto out;
-        }
-        if (rename (part, dir) == -1) {
-            err_errno (e, "image %.12s", hex);
-            goto out;
-        }
-        trim (images, hex, o->cache_max);
+    if (stat (dir, &st) == -1 && (file_flock (*lock, true, o->deadline_ms, e) == -1 || (stat (dir, &st) == -1 && bring (rl, o, images, part, dir, hex, e) == -1))) {
+        err_wrap (e, "image %.12s", hex);
+        goto out;
     }
     if (lstat (file, &st) == -1 || !S_ISREG (st.st_mode)) {
         err_set (e, ERR_DAMAGED, "image %.12s: no rootfs.squashfs in it (make it with assay image build)", hex);
@@ -143,21 +163,18 @@ int image_open (struct realm *rl, const struct image_opts *o, const char *mount_
     }
     if (file_mkdirs (mount_at, 0755, e) == -1)
         goto out;
-    const char *loop[] = { "mount", "-t", "squashfs", "-o", "loop,ro,nodev,nosuid", file, mount_at, NULL }, *fuse[] = { "squashfuse", "-o", "ro,allow_other", file, mount_at, NULL },
-               *unpack[] = { "unsquashfs", "-q", "-n", "-no-xattrs", "-d", unpacked, file, NULL };
+    const char *loop[] = { "mount", "-t", "squashfs", "-o", "loop,ro,nodev,nosuid", file, mount_at, NULL }, *fuse[] = { "squashfuse", "-o", "ro,allow_other", file, mount_at, NULL };
     if (stat (unpacked, &st) == 0)
         *root = xstrdup (unpacked);
     else if (loop_mount (file, mount_at) || run (loop) || run (fuse))
         *root = xstrdup (mount_at);
-    else if (run (unpack))
+    else if (unpack (file, unpacked, *lock, o->deadline_ms, e) == 0)
         *root = xstrdup (unpacked);
     else {
-        file_remove_tree (unpacked, NULL);
-        err_set (e, ERR_FAILED, "image %.12s: neither a loop mount, squashfuse nor unsquashfs works here (install squashfs-tools)", hex);
+        err_wrap (e, "image %.12s", hex);
         goto out;
     }
-    flock (*lock, LOCK_SH);
-    rc = 0;
+    rc = file_flock (*lock, false, o->deadline_ms, e);
 out:
     if (rc == -1)
         fd_close (lock);

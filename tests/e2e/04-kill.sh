@@ -68,11 +68,14 @@ say "$sent acknowledged at once; killed: $(sort "$scratch/killed" | uniq -c | tr
 
 say "everything settles"
 open() { assay status --json --limit 200 | grep -cE '"state":"(queued|running)","submitter"' || true; }
-left=600
-while [ "$(open)" != 0 ]; do
-    left=$((left - 1))
-    [ $left -gt 0 ] || { assay status | head -n 20; fail "$(open) are still open"; }
+# However slow the machine is: what must not happen is that nothing moves any more.
+before=$(open) left=600
+while [ "$before" != 0 ]; do
     sleep 0.2
+    now=$(open) left=$((left - 1))
+    [ "$now" = "$before" ] || left=600
+    before=$now
+    [ $left -gt 0 ] || { assay status | head -n 20; fail "$now are still open"; }
 done
 timeout 60 assay watch --since 1 --until-idle --json >"$scratch/events" || fail "watch"
 grep '"kind":"verdict"' "$scratch/events" | grep -E '"state":"(trusted|failed|unreproducible|unsatisfiable|cancelled|expired)"' \

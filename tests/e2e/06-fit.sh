@@ -1,6 +1,6 @@
 #!/bin/sh
-# Who gets a step: labels, the worker's own projects, priority, limits that a worker does not give; a queue that is full says "busy";
-# and the state backend `mem`.
+# Who gets a step: labels, the worker's own projects, priority, limits that a worker does not give; several steps at
+# once; a queue that is full says "busy"; and the state backend `mem`.
 . "$(dirname "$0")/lib.sh"
 realm --workers 1 --trusted 1
 printf '[limits]\nmemory = 512M\n' >>"$realm/worker-1/worker.ini"
@@ -65,6 +65,26 @@ sent() { assay --timeout 2s flush -C "$repo"; }
 until_true 40 sent
 built() { assay status --json | grep -q "$(git -C "$repo" rev-parse HEAD).*\"state\":\"trusted\""; }
 until_true 30 built
+
+say "several steps of one image and repository at once, as many as the owner lets it: none ends before all have begun"
+down
+printf 'steps = 3\n' >"$scratch/steps"
+sed "/^\[worker\]/r $scratch/steps" "$realm/worker-1/worker.ini" >"$scratch/ini"
+cp "$scratch/ini" "$realm/worker-1/worker.ini"
+up
+recipe <<'R'
+image: IMAGE
+steps:
+  a: {run: sleep 54322}
+  b: {run: sleep 54322}
+  c: {run: sleep 54322}
+R
+commit many
+expect 0 assay push -C "$repo"
+many=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+all() { [ "$(pgrep -xfc 'sleep 54322')" -ge 3 ]; }
+until_true 30 all
+expect 0 assay cancel "$many"
 down
 
 say "the state in memory: the same, until the broker ends"

@@ -21,6 +21,7 @@ clean() {
     if [ "$status" != 0 ] && [ "$status" != 77 ]; then
         echo "--- FAILED (status $status); the ends of the logs:"
         for f in "$scratch"/*.log; do [ -f "$f" ] && { echo "== ${f##*/}"; tail -n 40 "$f"; }; done
+        [ ! -s "$scratch/why" ] || { echo "--- and the reason:"; cat "$scratch/why"; }
     fi
     # a killed worker may have left a mount
     grep -o " $scratch[^ ]*" /proc/self/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null || true; done
@@ -30,7 +31,8 @@ clean() {
 trap clean EXIT
 trap 'exit 1' INT TERM
 
-fail() { echo "FAILED: $*"; exit 1; }
+# the reason is said at once, and once more as the last thing
+fail() { echo "FAILED: $*" | tee "$scratch/why"; exit 1; }
 say() { echo "-- $*"; }
 done_ok() { say "ok"; exit 0; }
 
@@ -41,13 +43,12 @@ expect() {
     got=0
     timeout 120 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
     if [ "$got" != "$want" ]; then
-        echo "FAILED: $* gave $got, not $want"
         cat "$scratch/out" "$scratch/err"
-        exit 1
+        fail "$* gave $got, not $want: $(tail -n 3 "$scratch/err")"
     fi
 }
 # has FILE TEXT: out or err holds it
-has() { grep -qF -- "$2" "$scratch/$1" || { echo "FAILED: no \"$2\" in $1:"; cat "$scratch/out" "$scratch/err"; exit 1; }; }
+has() { grep -qF -- "$2" "$scratch/$1" || { cat "$scratch/out" "$scratch/err"; fail "no \"$2\" in $1"; }; }
 # until_true SECONDS COMMAND...
 until_true() {
     left=$(($1 * 10))
