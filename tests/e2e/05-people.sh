@@ -14,7 +14,7 @@ has err "used already"
 expect 6 assay --dir "$realm/short" enrol "$(echo "$token" | cut -c1-100)"
 old=$(assay token --role viewer --name late --expires 1s)
 sleep 1.5
-expect 4 assay --timeout 2s --dir "$realm/late" enrol "$old"
+expect 4 assay --timeout 30s --dir "$realm/late" enrol "$old"
 expect 2 assay token --role worker --name extra --owner dave
 has err "taken"
 expect 4 assay --dir "$realm/extra" token --role admin --name me
@@ -65,7 +65,7 @@ push 3
 [ "$(state_of "$id" build)" = unsatisfiable ] || fail "carol's worker still counts"
 sleep 1
 [ "$(wc -l <"$scratch/eve.out")" = "$lines" ] || fail "a revoked subscriber still hears events"
-expect 4 assay --timeout 3s --dir "$realm/eve" status
+expect 4 assay --timeout 30s --dir "$realm/eve" status
 expect 0 assay who
 has out "revoked since"
 
@@ -74,7 +74,7 @@ kill -STOP "$(pgrep -f "assay-idp --dir $realm/idp")"
 expect 0 assay policy --project q
 echo 4 >"$repo/n"
 commit four
-expect 0 assay --timeout 3s push -C "$repo" --project q --wait
+expect 0 assay --timeout 30s push -C "$repo" --project q --wait
 kill -CONT "$(pgrep -f "assay-idp --dir $realm/idp")"
 
 say "cancel: at once, with its state; retry: built again"

@@ -205,7 +205,7 @@ static int cmd_stranger (char **v)
     const struct principal *p = role == ROLE_IDP ? NULL : roster_role (realm_roster (rl), role, 0);
     if (keys_make (&k, &e) == -1)
         die ("keys");
-    int rc = client_connect (&c, v[1], p ? p->endpoint : realm_idp (rl), p ? p->transport_key : realm_idp_key (rl), &k.transport, 6000, &e);
+    int rc = client_connect (&c, v[1], p ? p->endpoint : realm_idp (rl), p ? p->transport_key : realm_idp_key (rl), &k.transport, 30000, &e);
     printf ("%s\n", rc == -1 ? (e.code == EC_UNKNOWN_KEY ? "refused" : e.msg) : "got in");
     client_close (&c);
     keys_release (&k);
