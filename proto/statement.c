@@ -137,8 +137,8 @@ void verdict_json (const struct verdict *v, struct buf *out)
     json_t *counts = json_array (), *inputs = json_array ();
     for (size_t i = 0; i < v->count; i++) {
         const struct verdict_count *c = &v->counts[i];
-        json_array_append_new (counts, json_pack ("{s:s, s:s, s:o, s:o, s:b, s:b}", "worker", c->worker, "owner", c->owner, "result", hex (&c->result), "outcome",
-                                                  hex (&c->outcome), "counted", (int) c->counted, "trusted", (int) c->trusted));
+        json_array_append_new (counts, json_pack ("{s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "worker", c->worker, "owner", c->owner, "result", hex (&c->result), "outcome",
+                                                  hex (&c->outcome), "time", when (c->time), "counted", (int) c->counted, "trusted", (int) c->trusted));
         if (c->counted)
             json_array_append_new (inputs, json_pack ("{s:s, s:o}", "uri", c->worker, "digest", sha256 (&c->result)));
     }
@@ -381,6 +381,7 @@ static void counts_in (struct reader *rd, json_t *list, struct verdict *v)
         digest_in (rd, o, "result", &c->result);
         digest_in (rd, o, "outcome", &c->outcome);
         c->counted = boolean (rd, o, "counted");
+        c->time = time_in (rd, o, "time");
         c->trusted = boolean (rd, o, "trusted");
     }
 }

@@ -37,6 +37,7 @@ struct verdict_count {              /* one result that the verdict looked at */
     char worker[64], owner[64];
     struct digest result;           /* SHA-256 of the result's DSSE JSON envelope */
     struct digest outcome;
+    int64_t time;                   /* when it came, by the broker's event: a worker revoked since before then counts no more */
     bool counted;                   /* supports the winning outcome */
     bool trusted;
 };

@@ -487,14 +487,45 @@ static int owner_cmp (const void *a, const void *b)
     return c ? c : (int) y->trusted - (int) x->trusted; /* an owner's trusted ones first */
 }
 
+static bool fits (const struct principal *p, struct bytes project, const struct bytes_list *labels)
+{
+    return (p->roles & ROLE_WORKER) && principal_good (p) && principal_project (p, project) && (!labels || principal_labels (p, labels));
+}
+
+bool roster_owner_fits (const struct roster *r, const char *owner, struct bytes project, const struct bytes_list *labels)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (!strcmp (r->who[i]->owner, owner) && fits (r->who[i], project, labels))
+            return true;
+    return false;
+}
+
+const struct principal *roster_revoked_after (const struct roster *r, uint64_t after)
+{
+    const struct principal *next = NULL;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct principal *p = r->who[i];
+        if (p->revoked_seq > after && (!next || p->revoked_seq < next->revoked_seq))
+            next = p;
+    }
+    return next;
+}
+
 size_t roster_owners (const struct roster *r, struct bytes project, const struct bytes_list *labels, size_t *trusted)
+{
+    return roster_owners_but (r, project, labels, NULL, 0, trusted);
+}
+
+size_t roster_owners_but (const struct roster *r, struct bytes project, const struct bytes_list *labels, const char *const *but, size_t but_count, size_t *trusted)
 {
     const struct principal **fit = xcalloc (r->count + 1, sizeof *fit);
     size_t n = 0, owners = 0, with_trusted = 0;
     for (size_t i = 0; i < r->count; i++) {
-        const struct principal *p = r->who[i];
-        if ((p->roles & ROLE_WORKER) && principal_good (p) && principal_project (p, project) && (!labels || principal_labels (p, labels)))
-            fit[n++] = p;
+        bool out = false;
+        for (size_t j = 0; j < but_count && !out; j++)
+            out = !strcmp (r->who[i]->owner, but[j]);
+        if (!out && fits (r->who[i], project, labels))
+            fit[n++] = r->who[i];
     }
     qsort (fit, n, sizeof *fit, owner_cmp);
     for (size_t i = 0; i < n; i++)

@@ -59,5 +59,10 @@ const struct policy *roster_policy_own (const struct roster *r, const char *proj
 /* How many different owners have a good worker that fits (role, project, labels). The isolation that a worker can give is its own
  * word at connect time and is not in the roster. *trusted: owners with a trusted one. */
 size_t roster_owners (const struct roster *r, struct bytes project, const struct bytes_list *labels, size_t *trusted);
+/* The same without the owners named in but. */
+size_t roster_owners_but (const struct roster *r, struct bytes project, const struct bytes_list *labels, const char *const *but, size_t but_count, size_t *trusted);
+bool roster_owner_fits (const struct roster *r, const char *owner, struct bytes project, const struct bytes_list *labels); /* has such a worker */
+/* The revocation with the smallest roster sequence above `after`; NULL: none. */
+const struct principal *roster_revoked_after (const struct roster *r, uint64_t after);
 
 #endif

@@ -191,6 +191,8 @@ int on_verdict (struct ask *a, struct err *e)
     if (rc == 0 && !again) {
         struct step_row *st = &c.step;
         st->verdict_index = v.index;
+        if (v.final)
+            memset (&st->usable, 0, sizeof st->usable);
         (void) snprintf (st->state, sizeof st->state, "%s", v.state);
         st->digest = v.artifact;
         st->agree = v.policy.agree;
@@ -203,7 +205,7 @@ int on_verdict (struct ask *a, struct err *e)
                                                       .digest = v.artifact, .reason = st->reason, .payload = q->envelope }, NULL, e);
         if (rc == 0)
             rc = step_apply (a->s, &c, v.final ? JOB_VERDICT_FINAL : JOB_VERDICT_OPEN, 0, "decided", e);
-        if (rc == 0 && v.final)
+        if (rc == 0)
             rc = needs_check (a->s, &c.sub, e);
     }
     if (rc == 0) {
@@ -245,5 +247,52 @@ int on_replicate (struct ask *a, struct err *e)
         a->s->dirty = true;
     }
     context_release (&c);
+    return rc;
+}
+
+int on_usable (struct ask *a, struct err *e)
+{
+    const struct msg_usable *q = &a->m->u.usable;
+    struct context c = { 0 };
+    if (context_find (a->s, &q->id, q->step, &c, e) == -1)
+        return -1;
+    int rc = 0;
+    if (!principal_project (a->sender, bytes_str (c.sub.project)))
+        rc = err_code (e, EC_NOT_ALLOWED, "%s has no word on project %s", a->sender->name, c.sub.project);
+    if (rc == 0 && q->index >= c.step.verdict_index && c.step.job.state != JOB_DECIDED) {
+        c.step.usable = q->artifact;
+        rc = state_step_put (a->s->state, &c.step, e);
+        if (rc == 0)
+            rc = needs_check (a->s, &c.sub, e);
+    }
+    if (rc == 0) {
+        struct msg ok = MSG_INIT (ok, a->m->request);
+        ask_reply (a, &ok);
+    }
+    context_release (&c);
+    return rc;
+}
+
+int on_report (struct ask *a, struct err *e)
+{
+    const struct msg_report *q = &a->m->u.report;
+    struct sub_row sub = { 0 };
+    char worker[64], step[64], reason[256];
+    int found = state_sub_find (a->s->state, &q->id, &sub, e), rc = found == 1 ? 0 : -1;
+    const struct principal *p = roster_findb (realm_roster (a->s->rl), q->worker);
+    if (found == 0)
+        err_code (e, EC_NOT_FOUND, "no such submission");
+    if (rc == 0 && !principal_project (a->sender, bytes_str (sub.project)))
+        rc = err_code (e, EC_NOT_ALLOWED, "%s has no word on project %s", a->sender->name, sub.project);
+    if (rc == 0 && (!p || !bytes_copy (q->worker, worker, sizeof worker) || !bytes_copy (q->step, step, sizeof step) || !bytes_copy (q->reason, reason, sizeof reason)))
+        rc = err_code (e, EC_NOT_FOUND, "no principal of that name");
+    if (rc == 0)
+        rc = event_add (a->s, &(struct event_fields){ .kind = "refused", .project = sub.project, .id = sub.id, .step = step, .worker = worker, .owner = p->owner, .reason = reason },
+                        NULL, e);
+    if (rc == 0) {
+        struct msg ok = MSG_INIT (ok, a->m->request);
+        ask_reply (a, &ok);
+    }
+    sub_row_release (&sub);
     return rc;
 }

@@ -12,6 +12,9 @@
 #define GIVEN_MAX 1024u     /* leases given in one turn */
 #define GIVEN_BYTES (32u << 20) /* of leases and submissions that go out with them, in one turn */
 #define ERROR_PAUSE_MS 10000
+#define STRIKES_FREE 3u     /* this many declined or unanswered leases in a row, and a worker gets none for a while */
+#define STRIKE_PAUSE_MS INT64_C (10000)
+#define STRIKE_PAUSE_MAX_MS INT64_C (600000)
 
 /* ---- who is there ---- */
 
@@ -114,6 +117,47 @@ static void avoid (struct server *s, int64_t step, const char *worker, int64_t m
     (void) snprintf (v->worker, sizeof v->worker, "%s", worker);
 }
 
+/* It did not do what it took: the third time in a row costs it its turns for a while, and each further time twice as long. Nothing else
+ * is made of it: what it does after that counts as anybody's does. */
+static int strike (struct server *s, const struct context *c, const struct lease_row *l, struct err *e)
+{
+    struct strikes *k = NULL;
+    int64_t now = time_mono_ms ();
+    for (size_t i = 0; i < STRIKES && !k; i++)
+        if (!strcmp (s->strikes[i].worker, l->worker))
+            k = &s->strikes[i];
+    if (!k) {
+        k = &s->strikes[s->strikes_next++ % STRIKES];
+        memset (k, 0, sizeof *k);
+        (void) snprintf (k->worker, sizeof k->worker, "%s", l->worker);
+    }
+    if (++k->n < STRIKES_FREE)
+        return 0;
+    unsigned doubled = k->n - STRIKES_FREE;
+    int64_t pause = doubled > 6 ? STRIKE_PAUSE_MAX_MS : STRIKE_PAUSE_MS << doubled;
+    pause = pause > STRIKE_PAUSE_MAX_MS ? STRIKE_PAUSE_MAX_MS : pause;
+    k->until = now + pause;
+    char why[128];
+    (void) snprintf (why, sizeof why, "%u leases in a row declined or never answered: none for %lld s", k->n, (long long) (pause / 1000));
+    return event_add (s, &(struct event_fields){ .kind = "sidelined", .project = c->sub.project, .id = c->sub.id, .step = c->step.name, .state = c->step.state,
+                                                 .worker = l->worker, .owner = l->owner, .reason = why }, NULL, e);
+}
+
+static void strikes_forget (struct server *s, const char *worker)
+{
+    for (size_t i = 0; i < STRIKES; i++)
+        if (!strcmp (s->strikes[i].worker, worker))
+            memset (&s->strikes[i], 0, sizeof s->strikes[i]);
+}
+
+static bool sidelined (const struct server *s, const char *worker, int64_t mono)
+{
+    for (size_t i = 0; i < STRIKES && i < s->strikes_next; i++)
+        if (s->strikes[i].until > mono && !strcmp (s->strikes[i].worker, worker))
+            return true;
+    return false;
+}
+
 static void tell_revoked (struct server *s, const struct lease_row *l, const char *reason)
 {
     struct worker *w = worker_find (s, l->worker);
@@ -124,8 +168,8 @@ static void tell_revoked (struct server *s, const struct lease_row *l, const cha
         send_later (s, &w->route, &m);
 }
 
-/* The lease is over without a vote. kind: of the event. */
-static int lease_end (struct server *s, struct lease_row *l, enum job_event event, const char *kind, const char *reason, struct err *e)
+/* The lease is over without a vote. kind: of the event; blame: the worker took it and did not do it. */
+static int lease_end (struct server *s, struct lease_row *l, enum job_event event, const char *kind, const char *reason, bool blame, struct err *e)
 {
     struct context c = { 0 };
     if (context_of_step (s, l->step, &c, e) == -1) {
@@ -137,6 +181,8 @@ static int lease_end (struct server *s, struct lease_row *l, enum job_event even
     if (rc == 0)
         rc = event_add (s, &(struct event_fields){ .kind = kind, .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = c.step.state,
                                                    .worker = l->worker, .owner = l->owner, .reason = reason }, NULL, e);
+    if (rc == 0 && blame)
+        rc = strike (s, &c, l, e);
     if (rc == 0)
         rc = step_apply (s, &c, event, 0, reason, e);
     context_release (&c);
@@ -221,7 +267,7 @@ int on_decline (struct ask *a, struct err *e)
         return 0; /* it crossed our revocation */
     text_of (a->m->u.decline.reason, why, sizeof why);
     avoid (a->s, l.step, l.worker, a->s->conf.decline_pause);
-    if (lease_end (a->s, &l, JOB_GONE, "declined", why, e) == -1)
+    if (lease_end (a->s, &l, JOB_GONE, "declined", why, true, e) == -1)
         return -1;
     acknowledge (a);
     return 0;
@@ -239,7 +285,7 @@ int on_handback (struct ask *a, struct err *e)
     if (w)
         w->credit = 0; /* its owner takes it back: until it says ready again */
     text_of (a->m->u.handback.reason, why, sizeof why);
-    if (lease_end (a->s, &l, JOB_GONE, "handed-back", why, e) == -1)
+    if (lease_end (a->s, &l, JOB_GONE, "handed-back", why, false, e) == -1)
         return -1;
     acknowledge (a);
     return 0;
@@ -261,7 +307,7 @@ static int not_held (void *arg, const struct lease_row *row)
     for (size_t i = 0; i < h->held->n; i++)
         if (h->held->v[i].len == 32 && memcmp (h->held->v[i].p, l.id.b, 32) == 0)
             return 0;
-    h->rc = lease_end (h->a->s, &l, JOB_GONE, "handed-back", "the worker started again and holds it no more", h->e);
+    h->rc = lease_end (h->a->s, &l, JOB_GONE, "handed-back", "the worker started again and holds it no more", false, h->e);
     return h->rc;
 }
 
@@ -314,6 +360,7 @@ static int take_outcome (struct ask *a, struct lease_row *l, struct context *c, 
     m.u.sealed_payload.sealed = q->sealed;
     msg_encode (&m, &payload);
     l->state = LEASE_VOTED;
+    strikes_forget (a->s, l->worker);
     if (state_lease_put (a->s->state, l, e) == -1
         || event_add (a->s, &(struct event_fields){ .kind = "artifact-completed", .project = c->sub.project, .id = c->sub.id, .step = c->step.name,
                                                     .state = c->step.state, .worker = l->worker, .owner = l->owner, .payload = buf_bytes (&payload) }, NULL, e)
@@ -352,7 +399,7 @@ int on_result (struct ask *a, struct err *e)
         char why[512];
         text_of (q->text, why, sizeof why);
         avoid (a->s, l.step, l.worker, ERROR_PAUSE_MS);
-        rc = lease_end (a->s, &l, JOB_ERROR, "error", why, e);
+        rc = lease_end (a->s, &l, JOB_ERROR, "error", why, false, e);
     }
     context_release (&c);
     if (rc == 0)
@@ -361,12 +408,6 @@ int on_result (struct ask *a, struct err *e)
 }
 
 /* ---- giving leases ---- */
-
-static uint32_t draw (void *arg, uint32_t n)
-{
-    (void) arg;
-    return randombytes_uniform (n);
-}
 
 static bool project_matches (const char *pattern, const char *project)
 {
@@ -384,36 +425,55 @@ static bool takes (const struct worker *w, const char *project)
     return false;
 }
 
-struct used { /* owners that are out, and whether a trusted worker is among the step's leases */
-    char owner[64][64];
-    const char *list[64];
+struct owners {
+    char (*v)[64];
     size_t n;
-    bool trusted;
 };
 
-static int use_one (void *arg, const struct lease_row *l)
+static bool owners_has (const struct owners *o, const char *owner)
 {
-    struct used *u = arg;
-    if (l->state == LEASE_OVER || u->n == 64)
-        return 0;
-    memcpy (u->owner[u->n], l->owner, sizeof u->owner[0]);
-    u->list[u->n] = u->owner[u->n];
-    u->n++;
-    u->trusted = u->trusted || l->trusted;
-    return 0;
+    for (size_t i = 0; i < o->n; i++)
+        if (!strcmp (o->v[i], owner))
+            return true;
+    return false;
+}
+
+static void owners_add (struct owners *o, const char *owner)
+{
+    if (owners_has (o, owner))
+        return;
+    o->v = xrealloc (o->v, (o->n + 1) * sizeof *o->v);
+    (void) snprintf (o->v[o->n++], sizeof *o->v, "%s", owner);
 }
 
 struct plan { /* a step that is to be leased, opened */
     struct context c;
     struct envelope env;
     struct msg body, step;
+    struct msg *all;           /* every step of the submission, where they need each other */
+    size_t all_count;
     bool have_body, have_step;
     struct digest inputs[64];
     struct bytes input_list[64];
+    bool early;                /* an input is not trusted yet */
+    struct owners used;        /* that have a lease of it or a vote on it, or have read its artifact */
+    bool trusted;              /* a trusted worker is among its leases */
+    struct {
+        struct owners open, voted;
+        const struct msg_step *step;
+    } need[64];                /* what it reads, and what went into that; step NULL where it does not */
 };
 
 static void plan_release (struct plan *p)
 {
+    for (size_t i = 0; i < 64; i++) {
+        free (p->need[i].open.v);
+        free (p->need[i].voted.v);
+    }
+    for (size_t i = 0; i < p->all_count; i++)
+        msg_release (&p->all[i]);
+    free (p->all);
+    free (p->used.v);
     if (p->have_step)
         msg_release (&p->step);
     if (p->have_body)
@@ -424,7 +484,6 @@ static void plan_release (struct plan *p)
 
 static int plan_open (struct server *s, const struct step_row *row, struct plan *p, struct err *e)
 {
-    memset (p, 0, sizeof *p);
     p->c.step = *row;
     if (state_sub_get (s->state, row->sub, &p->c.sub, e) == -1 || envelope_open (buf_bytes (&p->c.sub.envelope), TYPE_SUBMISSION, &p->env, e) == -1
         || msg_decode_as (p->env.body, MSG_submission_body, &p->body, e) == -1)
@@ -441,10 +500,131 @@ static int plan_open (struct server *s, const struct step_row *row, struct plan 
         int found = state_step_find (s->state, &p->c.sub.id, needs->v[i], &need, e);
         if (found != 1)
             return found == -1 ? -1 : err_code (e, EC_INTERNAL, "step %s needs one that is not there", row->name);
-        p->inputs[i] = need.digest;
+        bool trusted = need.job.state == JOB_DECIDED && !strcmp (need.state, "trusted");
+        p->early = p->early || !trusted;
+        p->inputs[i] = trusted ? need.digest : need.usable;
+        if (digest_zero (&p->inputs[i]))
+            return err_code (e, EC_INTERNAL, "step %s is to read what is not there", row->name);
         p->input_list[i] = bytes_of (p->inputs[i].b, 32);
     }
     return 0;
+}
+
+/* ---- who has voted, and who has read ---- */
+
+struct looking {
+    struct server *s;
+    struct plan *p;
+    struct owners *any, *open, *voted;
+    int64_t since;
+    bool *trusted;
+};
+
+static int look_lease (void *arg, const struct lease_row *l)
+{
+    struct looking *x = arg;
+    if (x->any && l->issued >= x->since)
+        owners_add (x->any, l->owner);
+    /* Its votes of then do not count any more: the owner may come again, with another worker. */
+    const struct principal *who = roster_find (realm_roster (x->s->rl), l->worker);
+    if (l->state == LEASE_OVER || !who || !principal_good_at (who, l->issued))
+        return 0;
+    if (x->open && l->state == LEASE_OPEN)
+        owners_add (x->open, l->owner);
+    if (x->voted && l->state == LEASE_VOTED)
+        owners_add (x->voted, l->owner);
+    if (x->trusted)
+        *x->trusted = *x->trusted || l->trusted;
+    return 0;
+}
+
+static bool step_needs (const struct msg_step *st, struct bytes name)
+{
+    for (size_t i = 0; i < st->needs.n; i++)
+        if (bytes_eq (st->needs.v[i], name))
+            return true;
+    return false;
+}
+
+/* All that a step reads, also through others: marks[i] for steps before `no`. Steps need only steps before them. */
+static void reads_of (const struct plan *p, size_t no, bool marks[64])
+{
+    marks[no] = true;
+    for (size_t i = no + 1; i-- > 0;)
+        for (size_t k = 0; marks[i] && k < i; k++)
+            marks[k] = marks[k] || step_needs (&p->all[i].u.step, p->all[k].u.step.name);
+    marks[no] = false;
+}
+
+struct kin { /* steps of the submission */
+    struct step_row rows[64];
+    size_t n;
+};
+
+static int kin_step (void *arg, const struct step_row *row)
+{
+    struct kin *k = arg;
+    if (k->n < 64)
+        k->rows[k->n++] = *row;
+    return 0;
+}
+
+static int plan_kin (struct server *s, struct plan *p, struct err *e)
+{
+    const struct bytes_list *steps = &p->body.u.submission_body.steps;
+    struct kin *k CLEANUP (free_ptr) = xcalloc (1, sizeof *k);
+    p->all = xcalloc (steps->n, sizeof *p->all);
+    for (; p->all_count < steps->n; p->all_count++)
+        if (msg_decode_as (steps->v[p->all_count], MSG_step, &p->all[p->all_count], e) == -1)
+            return -1;
+    if (state_steps (s->state, p->c.sub.key, kin_step, k, e) == -1)
+        return -1;
+    bool mine[64] = { false };
+    reads_of (p, p->c.step.no, mine);
+    for (size_t i = 0; i < k->n && k->rows[i].no < p->all_count; i++) {
+        size_t no = k->rows[i].no;
+        struct looking x = { .s = s, .p = p };
+        bool theirs[64] = { false };
+        reads_of (p, no, theirs);
+        if (theirs[p->c.step.no]) { /* whoever had a lease of it has read ours */
+            x.any = &p->used;
+            x.since = p->c.step.since;
+        } else if (mine[no]) {
+            p->need[no].step = &p->all[no].u.step;
+            x.open = &p->need[no].open;
+            x.voted = &p->need[no].voted;
+        } else
+            continue;
+        if (state_leases_of (s->state, k->rows[i].key, look_lease, &x, e) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+static int plan_owners (struct server *s, struct plan *p, struct err *e)
+{
+    struct looking x = { .s = s, .p = p, .open = &p->used, .voted = &p->used, .trusted = &p->trusted };
+    if (state_leases_of (s->state, p->c.step.key, look_lease, &x, e) == -1)
+        return -1;
+    return p->body.u.submission_body.steps.n > 1 ? plan_kin (s, p, e) : 0;
+}
+
+/* May the owner read what the step reads? Not while its own vote on it is open; and, while it is not trusted, only if it has voted already or
+ * never could: so that reading costs no step a voter. *voted: it has voted on all of it. */
+static bool may_read (const struct server *s, const struct plan *p, const char *owner, bool *voted)
+{
+    *voted = true;
+    for (size_t i = 0; i < p->all_count && i < 64; i++) {
+        if (!p->need[i].step)
+            continue;
+        bool this = owners_has (&p->need[i].voted, owner);
+        if (owners_has (&p->need[i].open, owner))
+            return false;
+        *voted = *voted && this;
+        if (p->early && !this && roster_owner_fits (realm_roster (s->rl), owner, p->body.u.submission_body.project, &p->need[i].step->labels))
+            return false;
+    }
+    return true;
 }
 
 static int give (struct server *s, struct plan *p, struct worker *w, bool trusted, int64_t now, struct err *e)
@@ -485,43 +665,89 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     return 0;
 }
 
+static int draw_event (struct server *s, const struct plan *p, const struct demand *d, const struct chance *chance, const struct candidate *c, size_t n, const size_t *picked, size_t count,
+                       struct err *e)
+{
+    struct msg m = MSG_INIT (draw, 0);
+    struct msg_draw *b = &m.u.draw;
+    struct bytes *fit CLEANUP (free_ptr) = xcalloc (512, sizeof *fit), names[128];
+    char (*text)[140] = xcalloc (512, sizeof *text);
+    BUF (payload);
+    memcpy (b->seed.b, chance->seed, 32);
+    b->places = d->places;
+    b->needs_trusted = d->needs_trusted;
+    b->fit.v = fit;
+    for (size_t i = 0; i < n && b->fit.n < 512; i++)
+        if (schedule_fits (&c[i], d)) {
+            (void) snprintf (text[b->fit.n], sizeof *text, "%s %s %s%s", c[i].name, c[i].owner, c[i].trusted ? "trusted" : "maybe", c[i].prefer ? " first" : "");
+            fit[b->fit.n] = bytes_str (text[b->fit.n]);
+            b->fit.n++;
+        }
+    b->picked.v = names;
+    for (size_t i = 0; i < count && i < 128; i++)
+        names[b->picked.n++] = bytes_str (c[picked[i]].name);
+    msg_encode (&m, &payload);
+    char why[96];
+    (void) snprintf (why, sizeof why, "%zu of %zu workers that fit, for %zu places", count, b->fit.n, d->places);
+    int rc = event_add (s, &(struct event_fields){ .kind = "drawn", .project = p->c.sub.project, .id = p->c.sub.id, .step = p->c.step.name, .state = p->c.step.state, .reason = why,
+                                                   .payload = buf_bytes (&payload) }, NULL, e);
+    free (text);
+    return rc;
+}
+
+static void candidates (const struct server *s, const struct plan *p, struct candidate *c)
+{
+    const struct msg_step *st = &p->step.u.step;
+    int64_t mono = time_mono_ms ();
+    for (size_t i = 0; i < s->worker_count; i++) {
+        const struct worker *w = &s->workers[i];
+        const struct principal *who = roster_find (realm_roster (s->rl), w->name);
+        bool good = who && principal_good (who) && (who->roles & ROLE_WORKER), voted = false, reads = !st->needs.n || may_read (s, p, w->owner, &voted);
+        c[i] = (struct candidate){ .name = w->name, .owner = w->owner, .trusted = good && who->trusted, .isolation = w->isolation,
+                                   .credit = w->held && !sidelined (s, w->name, mono) ? w->credit : 0, .cpus = w->cpus, .memory = w->memory, .disk = w->disk, .prefer = voted,
+                                   .suits = good && reads && principal_project (who, bytes_str (p->c.sub.project)) && principal_labels (who, &st->labels)
+                                            && takes (w, p->c.sub.project) };
+    }
+}
+
 /* Returns how many leases were given, or -1. */
 static int give_step (struct server *s, const struct step_row *row, int64_t now, struct err *e)
 {
-    struct plan p;
-    struct used u = { .n = 0 };
+    struct plan *p = xcalloc (1, sizeof *p);
     int given = -1;
-    size_t n = s->worker_count, *picked = xcalloc (n, sizeof *picked);
+    size_t n = s->worker_count, count, *picked = xcalloc (n, sizeof *picked);
     struct candidate *c = xcalloc (n, sizeof *c);
-    const char **avoided = xcalloc (AVOIDS, sizeof *avoided);
-    if (plan_open (s, row, &p, e) == -1 || state_leases_of (s->state, row->key, use_one, &u, e) == -1)
+    const char **avoided = xcalloc (AVOIDS, sizeof *avoided), **used = NULL;
+    struct chance chance = { .drawn = 0 };
+    if (plan_open (s, row, p, e) == -1 || plan_owners (s, p, e) == -1)
         goto out;
-    const struct msg_step *st = &p.step.u.step;
-    struct policy pol = roster_policy (realm_roster (s->rl), bytes_str (p.c.sub.project)), own = policy_of_step (st);
+    const struct msg_step *st = &p->step.u.step;
+    struct policy pol = roster_policy (realm_roster (s->rl), bytes_str (p->c.sub.project)), own = policy_of_step (st);
     policy_merge (&pol, &own);
     policy_fill (&pol);
-    struct demand d = { .places = job_wants (&row->job), .needs_trusted = (row->want_trusted || pol.trusted == POLICY_TRUSTED_REQUIRED) && !u.trusted,
-                        .isolation = pol.isolation, .cpus = st->cpus, .memory = st->memory, .disk = st->disk, .used = u.list, .used_count = u.n,
-                        .avoid = avoided };
+    if (p->early && pol.isolation < ISOLATION_BWRAP)
+        pol.isolation = ISOLATION_BWRAP; /* nobody vouches for what it runs */
+    used = xcalloc (p->used.n, sizeof *used);
+    for (size_t i = 0; i < p->used.n; i++)
+        used[i] = p->used.v[i];
+    struct demand d = { .places = job_wants (&row->job), .needs_trusted = (row->want_trusted || pol.trusted == POLICY_TRUSTED_REQUIRED) && !p->trusted,
+                        .isolation = pol.isolation, .cpus = st->cpus, .memory = st->memory, .disk = st->disk, .used = used, .used_count = p->used.n, .avoid = avoided };
     int64_t mono = time_mono_ms ();
     for (size_t i = 0; i < AVOIDS; i++)
         if (s->avoid[i].step == row->key && s->avoid[i].until > mono)
             avoided[d.avoid_count++] = s->avoid[i].worker;
-    for (size_t i = 0; i < n; i++) {
-        struct worker *w = &s->workers[i];
-        const struct principal *who = roster_find (realm_roster (s->rl), w->name);
-        bool good = who && principal_good (who) && (who->roles & ROLE_WORKER);
-        c[i] = (struct candidate){ .name = w->name, .owner = w->owner, .trusted = good && who->trusted, .isolation = w->isolation, .credit = w->held ? w->credit : 0,
-                                   .cpus = w->cpus, .memory = w->memory, .disk = w->disk,
-                                   .suits = good && principal_project (who, bytes_str (p.c.sub.project)) && principal_labels (who, &st->labels)
-                                            && takes (w, p.c.sub.project) };
-    }
-    size_t count = schedule_pick (c, n, &d, draw, NULL, picked);
+    candidates (s, p, c);
+    randombytes_buf (chance.seed, sizeof chance.seed);
+    count = schedule_pick (c, n, &d, schedule_chance, &chance, picked);
+    if (count && draw_event (s, p, &d, &chance, c, n, picked, count, e) == -1)
+        goto out;
     given = 0;
     for (size_t i = 0; i < count && given != -1; i++)
-        given = give (s, &p, &s->workers[picked[i]], c[picked[i]].trusted, now, e) == -1 ? -1 : given + 1;
+        given = give (s, p, &s->workers[picked[i]], c[picked[i]].trusted, now, e) == -1 ? -1 : given + 1;
 out:
-    plan_release (&p);
+    plan_release (p);
+    free (p);
+    free (used);
     free (avoided);
     free (c);
     free (picked);
@@ -607,13 +833,13 @@ static int check_one (void *arg, const struct lease_row *row)
     int64_t silent = w ? x->mono - w->heard : x->mono - s->started;
     if (!p || !principal_good (p)) {
         tell_revoked (s, &l, "the worker is revoked");
-        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker is revoked", x->e);
+        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker is revoked", false, x->e);
     } else if (x->now > l.expires) {
         tell_revoked (s, &l, "the lease's time is over");
         avoid (s, l.step, l.worker, ERROR_PAUSE_MS);
-        x->rc = lease_end (s, &l, JOB_ERROR, "error", "no result within the lease's time", x->e);
+        x->rc = lease_end (s, &l, JOB_ERROR, "error", "no result within the lease's time", true, x->e);
     } else if (silent > s->conf.silence)
-        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", x->e);
+        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", false, x->e);
     return x->rc;
 }
 

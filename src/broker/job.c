@@ -3,7 +3,7 @@
 #define PLACES_MAX 256u
 
 static const char *const states[JOB_STATES] = { "open", "stopped", "decided" };
-static const char *const events[JOB_EVENTS] = { "lease", "outcome", "error", "gone", "replicate", "verdict", "final verdict", "cancel", "expire", "exhaust", "retry" };
+static const char *const events[JOB_EVENTS] = { "lease", "outcome", "error", "gone", "replicate", "verdict", "final verdict", "cancel", "expire", "exhaust", "retry", "move" };
 
 static const struct row {
     enum job_state state;
@@ -22,6 +22,7 @@ static const struct row {
     { JOB_OPEN, JOB_EXPIRE, JOB_STOPPED, JOB_REVOKE },
     { JOB_OPEN, JOB_EXHAUST, JOB_STOPPED, JOB_REVOKE },
     { JOB_OPEN, JOB_RETRY, JOB_OPEN, JOB_REVOKE | JOB_FORGET },
+    { JOB_OPEN, JOB_MOVE, JOB_OPEN, JOB_REVOKE | JOB_FORGET },
     { JOB_STOPPED, JOB_GONE, JOB_STOPPED, 0 },
     { JOB_STOPPED, JOB_VERDICT_OPEN, JOB_STOPPED, 0 },
     { JOB_STOPPED, JOB_VERDICT_FINAL, JOB_DECIDED, 0 },
@@ -81,6 +82,7 @@ int job_apply (struct job *j, enum job_event event, unsigned more, unsigned erro
             j->places = j->votes + more > PLACES_MAX ? PLACES_MAX : j->votes + more;
         break;
     case JOB_RETRY:
+    case JOB_MOVE:
         j->votes = j->errors = 0;
         j->places = more;
         break;

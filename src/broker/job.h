@@ -1,6 +1,6 @@
 /* job.h: the life of one step inside the broker, as rows of (state, event, next state, actions). Pure.
  *
- *      submit                 outcome, error, gone, replicate, verdict-open
+ *      submit              outcome, error, gone, replicate, move, verdict-open
  *   ------------> OPEN  --------------------------------------------------> OPEN
  *                  |  \__ cancel, expire, exhausted __> STOPPED --verdict-final--> DECIDED
  *                  \_____________ verdict-final ____________________________________/  |
@@ -24,6 +24,7 @@ enum job_event {
     JOB_VERDICT_OPEN,  /* a verdict that is not the last */
     JOB_VERDICT_FINAL,
     JOB_CANCEL, JOB_EXPIRE, JOB_EXHAUST, JOB_RETRY,
+    JOB_MOVE,          /* its inputs are others now: what it has is worth nothing */
     JOB_EVENTS
 };
 enum { /* what the caller has to do */
@@ -39,7 +40,7 @@ struct job {
     unsigned errors;
 };
 
-/* more: JOB_REPLICATE's count, JOB_RETRY's places. Returns the actions, or -1 with *e. On -1 the job is unchanged. */
+/* more: JOB_REPLICATE's count, JOB_RETRY's and JOB_MOVE's places. Returns the actions, or -1 with *e. On -1 the job is unchanged. */
 int job_apply (struct job *j, enum job_event event, unsigned more, unsigned error_cap, struct err *e);
 unsigned job_wants (const struct job *j); /* leases to give now */
 const char *job_event_name (enum job_event event);

@@ -41,12 +41,27 @@ static size_t draw (const struct candidate *c, size_t n, const bool *open, bool 
     return picked;
 }
 
-size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out)
+uint32_t schedule_chance (void *arg, uint32_t n)
+{
+    struct chance *c = arg;
+    uint8_t in[40];
+    uint64_t v = 0;
+    memcpy (in, c->seed, 32);
+    for (int i = 0; i < 8; i++)
+        in[32 + i] = (uint8_t) (c->drawn >> (56 - 8 * i));
+    c->drawn++;
+    struct digest d = digest_of (in, sizeof in);
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | d.b[i];
+    return n ? (uint32_t) (v % n) : 0; /* of 64 bits: no bias that could be seen */
+}
+
+static size_t pick (const struct candidate *c, size_t n, const struct demand *d, bool preferred, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out)
 {
     bool *open = xcalloc (n, sizeof *open), trusted = d->needs_trusted;
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        open[i] = schedule_fits (&c[i], d);
+        open[i] = (!preferred || c[i].prefer) && schedule_fits (&c[i], d);
     while (count < d->places) {
         size_t i = n;
         if (trusted) { /* the trusted one first; where none is free, its place is kept */
@@ -62,7 +77,7 @@ size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *
                 rest.places = d->places - 1;
                 rest.needs_trusted = false;
                 free (open);
-                return schedule_pick (c, n, &rest, random, arg, out);
+                return pick (c, n, &rest, preferred, random, arg, out);
             }
         } else
             i = draw (c, n, open, false, random, arg);
@@ -74,5 +89,29 @@ size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *
                 open[j] = false;
     }
     free (open);
+    return count;
+}
+
+size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < n && !any; i++)
+        any = c[i].prefer && schedule_fits (&c[i], d);
+    size_t count = any ? pick (c, n, d, true, random, arg, out) : 0;
+    if (count == d->places)
+        return count;
+    struct demand rest = *d;
+    const char **used = xcalloc (d->used_count + count, sizeof *used);
+    for (size_t i = 0; i < d->used_count; i++)
+        used[i] = d->used[i];
+    for (size_t i = 0; i < count; i++) {
+        used[d->used_count + i] = c[out[i]].owner;
+        rest.needs_trusted = rest.needs_trusted && !c[out[i]].trusted;
+    }
+    rest.used = used;
+    rest.used_count = d->used_count + count;
+    rest.places = d->places - count;
+    count += pick (c, n, &rest, false, random, arg, out + count);
+    free (used);
     return count;
 }

@@ -2,7 +2,7 @@
  *
  * Fit: good for the project and labels, gives the isolation, has credit, and its owner has neither an open lease of the step nor a
  * vote on it. Among those that fit, owners are drawn uniformly, then a worker of that owner uniformly, so that an owner gains nothing
- * by bringing more workers. Where a trusted worker is still lacking, one place is kept for it: with one place left only trusted ones fit.
+ * by bringing more workers. Those that are preferred come first. Where a trusted worker is still lacking, one place is kept for it: with one place left only trusted ones fit.
  */
 #ifndef ASSAY_BROKER_SCHEDULE_H
 #define ASSAY_BROKER_SCHEDULE_H
@@ -16,6 +16,7 @@ struct candidate {          /* a connected worker */
     uint64_t credit;
     uint64_t cpus, memory, disk; /* the most a step may have; 0: no limit */
     bool suits;             /* the roster lets it work on the project, and it has the labels and takes the project */
+    bool prefer;            /* before others that fit */
 };
 
 struct demand {             /* a step */
@@ -32,5 +33,13 @@ struct demand {             /* a step */
 bool schedule_fits (const struct candidate *c, const struct demand *d);
 /* Picks at most d->places candidates into out (indices); returns how many. random (arg, n) gives 0..n-1 uniformly. */
 size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out);
+
+/* Numbers for a draw that can be checked afterwards: from a seed that is logged, SHA-256 (seed, u64be counter), its first 8 bytes modulo n.
+ * The picks of a draw follow from the seed and the candidates that fit, in their order; those that do not fit change nothing. */
+struct chance {
+    uint8_t seed[32];
+    uint64_t drawn;
+};
+uint32_t schedule_chance (void *chance, uint32_t n);
 
 #endif

@@ -180,7 +180,8 @@ static const struct {
     { MSG_log_get, on_log_get, false },   { MSG_submission_get, on_submission_get, false }, { MSG_ready, on_ready, false },
     { MSG_decline, on_decline, true },    { MSG_log, on_log, false },             { MSG_result, on_result, true },
     { MSG_handback, on_handback, true },  { MSG_holding, on_holding, true },      { MSG_replay, on_replay, false },
-    { MSG_verdict, on_verdict, true },    { MSG_replicate, on_replicate, true },
+    { MSG_verdict, on_verdict, true },    { MSG_replicate, on_replicate, true },  { MSG_usable, on_usable, true },
+    { MSG_report, on_report, true },
 };
 
 /* A part of the turn that leaves nothing behind when it fails. */

@@ -43,6 +43,13 @@ struct avoid {                  /* a worker that a step does not go to for a whi
 };
 #define AVOIDS 4096u
 
+struct strikes {                /* a worker that did not do what it took, again and again */
+    char worker[64];
+    unsigned n;                 /* in a row */
+    int64_t until;              /* monotonic ms: no leases before */
+};
+#define STRIKES 1024u
+
 struct out {                    /* to send after the commit */
     struct route route;
     uint64_t request;           /* for the error that replaces it; 0: nobody waits for it */
@@ -74,6 +81,8 @@ struct server {
     size_t worker_count;
     struct avoid avoid[AVOIDS];
     size_t avoid_next;
+    struct strikes strikes[STRIKES];
+    size_t strikes_next;
     struct out *outs;
     size_t out_count, out_cap, out_bytes;
     struct follower *followers;
@@ -115,6 +124,8 @@ int event_add (struct server *s, const struct event_fields *f, uint64_t *seq, st
 int on_replay (struct ask *a, struct err *e);
 int on_verdict (struct ask *a, struct err *e);
 int on_replicate (struct ask *a, struct err *e);
+int on_usable (struct ask *a, struct err *e);
+int on_report (struct ask *a, struct err *e);
 void subscriptions (struct server *s);
 int events_rebind (struct server *s, struct err *e);
 

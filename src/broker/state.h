@@ -38,6 +38,10 @@ struct step_row {
     char reason[256];
     enum job_state stored;    /* the backend's: job.state as it is on disk */
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
+    unsigned needs;           /* steps that it needs */
+    struct digest usable;     /* its artifact, while it is provisional, for steps that may start on that; shown to nobody */
+    struct digest inputs;     /* SHA-256 of the artifacts that its leases read, in order; zero: none was given yet */
+    int64_t since;            /* of its newest retry, microseconds; 0: none. Who read the artifact before may vote again */
 };
 enum lease_state { LEASE_OPEN = 1, LEASE_VOTED = 2, LEASE_OVER = 3 };
 struct lease_row {

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "broker/state_impl.h"
 
-#define SCHEMA 1
+#define SCHEMA 2
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS submission (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, envelope BLOB NOT NULL, project TEXT NOT NULL,"
@@ -18,7 +18,7 @@ static const char schema[] =
     " places INTEGER NOT NULL, voted INTEGER NOT NULL, open INTEGER NOT NULL, errors INTEGER NOT NULL, waiting INTEGER NOT NULL, want_trusted INTEGER NOT NULL,"
     " rank INTEGER NOT NULL, queue INTEGER NOT NULL, expires INTEGER NOT NULL, state TEXT NOT NULL, digest BLOB, agree INTEGER NOT NULL,"
     " support INTEGER NOT NULL, dissent INTEGER NOT NULL, votes INTEGER NOT NULL, trusted_required INTEGER NOT NULL, reason TEXT NOT NULL,"
-    " verdict INTEGER NOT NULL) STRICT;"
+    " verdict INTEGER NOT NULL, needs INTEGER NOT NULL DEFAULT 0, usable BLOB, inputs BLOB, since INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE UNIQUE INDEX IF NOT EXISTS step_sub ON step (sub, no);"
     "CREATE INDEX IF NOT EXISTS step_queue ON step (rank, key) WHERE queue = 1;"
     "CREATE INDEX IF NOT EXISTS step_expires ON step (expires) WHERE job = 0;"
@@ -28,12 +28,18 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS lease_open ON lease (issued) WHERE state = 1;"
     "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 1), ('open', 0);";
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 2), ('open', 0);";
+
+/* From schema 1: what came with steps that start on what is not trusted yet. */
+static const char upgrade[] =
+    "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN usable BLOB; ALTER TABLE step ADD COLUMN inputs BLOB;"
+    "ALTER TABLE step ADD COLUMN since INTEGER NOT NULL DEFAULT 0; UPDATE step SET needs = 1 WHERE waiting = 1;"
+    "UPDATE counter SET value = 2 WHERE name = 'schema';";
 
 #define SUB "key, id, envelope, project, commit_id, ref, submitter, time, expires, priority FROM submission"
 #define STEP                                                                                                                                  \
     "key, sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, expires, state, digest, agree, support, dissent, votes," \
-    " trusted_required, reason, verdict FROM step"
+    " trusted_required, reason, verdict, needs, usable, inputs, since FROM step"
 #define LEASE "id, step, worker, owner, trusted, issued, expires, state, result FROM lease"
 
 enum query {
@@ -55,9 +61,11 @@ static const char *const texts[Q_COUNT] = {
     [Q_SUBS] = "SELECT " SUB " WHERE key < ?1 ORDER BY key DESC LIMIT ?2",
     [Q_SUBS_PREFIX] = "SELECT " SUB " WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     [Q_STEP_ADD] = "INSERT INTO step (sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, queue, expires, state, digest, agree,"
-                   " support, dissent, votes, trusted_required, reason, verdict) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
+                   " support, dissent, votes, trusted_required, reason, verdict, needs, usable, inputs, since)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
     [Q_STEP_PUT] = "UPDATE step SET job=?4, places=?5, voted=?6, open=?7, errors=?8, waiting=?9, want_trusted=?10, rank=?11, queue=?12, expires=?13, state=?14,"
-                   " digest=?15, agree=?16, support=?17, dissent=?18, votes=?19, trusted_required=?20, reason=?21, verdict=?22 WHERE key=?23",
+                   " digest=?15, agree=?16, support=?17, dissent=?18, votes=?19, trusted_required=?20, reason=?21, verdict=?22, needs=?23, usable=?24,"
+                   " inputs=?25, since=?26 WHERE key=?27",
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = (SELECT key FROM submission WHERE id = ?1) AND name = ?2",
     [Q_STEPS] = "SELECT " STEP " WHERE sub = ?1 ORDER BY no",
@@ -170,6 +178,7 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (d->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
                                        "PRAGMA trusted_schema=OFF;", NULL, NULL, NULL) == SQLITE_OK
+              && (number (d, "SELECT value FROM counter WHERE name = 'schema'") != 1 || sqlite3_exec (d->sql, upgrade, NULL, NULL, NULL) == SQLITE_OK)
               && sqlite3_exec (d->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (d->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) == SQLITE_OK;
@@ -403,6 +412,10 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     r->trusted_required = get_u (q, i++) != 0;
     get_text (q, i++, r->reason, sizeof r->reason);
     r->verdict_index = (uint64_t) sqlite3_column_int64 (q, i++);
+    r->needs = get_u (q, i++);
+    get_digest (q, i++, &r->usable);
+    get_digest (q, i++, &r->inputs);
+    r->since = sqlite3_column_int64 (q, i++);
     r->stored = r->job.state;
 }
 
@@ -428,6 +441,10 @@ static void step_bind (sqlite3_stmt *q, const struct step_row *r)
     sqlite3_bind_int64 (q, i++, r->trusted_required);
     put_text (q, i++, r->reason);
     sqlite3_bind_int64 (q, i++, (int64_t) r->verdict_index);
+    sqlite3_bind_int64 (q, i++, r->needs);
+    put_digest (q, i++, &r->usable);
+    put_digest (q, i++, &r->inputs);
+    sqlite3_bind_int64 (q, i++, r->since);
 }
 
 static int one_step (struct db *d, sqlite3_stmt *q, struct step_row *out, struct err *e)
@@ -478,7 +495,7 @@ static int db_step_put (struct state *s, struct step_row *r, struct err *e)
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_STEP_PUT);
     step_bind (q, r);
-    sqlite3_bind_int64 (q, 23, r->key);
+    sqlite3_bind_int64 (q, 27, r->key);
     if (run (d, q, "step", e) == -1)
         return -1;
     if (sqlite3_changes (d->sql) == 0)

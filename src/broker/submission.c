@@ -180,7 +180,7 @@ static int store_steps (struct server *s, const struct sub_row *sub, const struc
         struct policy p = roster_policy (realm_roster (s->rl), b->project), own = policy_of_step (&m.u.step);
         policy_merge (&p, &own);
         policy_fill (&p);
-        struct step_row st = { .sub = sub->key, .no = (unsigned) i, .job = { .state = JOB_OPEN, .places = p.agree }, .waiting = m.u.step.needs.n > 0,
+        struct step_row st = { .sub = sub->key, .no = (unsigned) i, .job = { .state = JOB_OPEN, .places = p.agree }, .waiting = m.u.step.needs.n > 0, .needs = (unsigned) m.u.step.needs.n,
                                .want_trusted = p.trusted == POLICY_TRUSTED_REQUIRED, .priority = sub->priority, .expires = sub->expires, .state = "pending",
                                .agree = p.agree, .trusted_required = p.trusted == POLICY_TRUSTED_REQUIRED };
         (void) bytes_copy (m.u.step.name, st.name, sizeof st.name);
@@ -262,31 +262,64 @@ static const struct step_row *listed_find (const struct listed *l, struct bytes 
     return NULL;
 }
 
-/* A step starts when all that it needs is trusted, and is given up when one of them ended otherwise. */
+/* What a step may read now: 1 all of it is there, 0 not yet, -1 never (*blame is the step that it waits for in vain). */
+static int inputs_of (const struct listed *l, const struct msg_step *st, struct digest list[64], const struct step_row **blame)
+{
+    int ready = 1;
+    for (size_t i = 0; i < st->needs.n && i < 64; i++) {
+        const struct step_row *need = listed_find (l, st->needs.v[i]);
+        bool trusted = need && need->job.state == JOB_DECIDED && !strcmp (need->state, "trusted");
+        if (need && need->job.state == JOB_DECIDED && !trusted) {
+            *blame = need;
+            return -1;
+        }
+        if (trusted)
+            list[i] = need->digest;
+        else if (need && st->start_provisional && !digest_zero (&need->usable))
+            list[i] = need->usable;
+        else
+            ready = 0;
+    }
+    return ready;
+}
+
+static int give_up (struct server *s, struct context *c, const struct step_row *blame, struct err *e)
+{
+    char why[256];
+    (void) snprintf (why, sizeof why, "it needs %s, which is %s", blame->name, blame->state);
+    if (event_add (s, &(struct event_fields){ .kind = "exhausted", .project = c->sub.project, .id = c->sub.id, .step = c->step.name, .state = c->step.state, .reason = why }, NULL, e)
+        == -1)
+        return -1;
+    return step_apply (s, c, JOB_EXHAUST, 0, why, e);
+}
+
+/* A step starts when it may read all that it needs; is given up when one of them ended otherwise; and starts anew when what it read
+ * turns out not to be what it needs. */
 static int needs_step (struct server *s, const struct sub_row *sub, const struct listed *l, const struct step_row *row, const struct msg_step *st, struct err *e)
 {
     struct context c = { .sub = *sub, .step = *row };
-    size_t trusted = 0;
-    for (size_t i = 0; i < st->needs.n; i++) {
-        const struct step_row *need = listed_find (l, st->needs.v[i]);
-        if (!need)
-            continue;
-        if (!strcmp (need->state, "trusted"))
-            trusted++;
-        else if (need->job.state == JOB_DECIDED) {
-            char why[256];
-            (void) snprintf (why, sizeof why, "it needs %s, which is %s", need->name, need->state);
-            if (event_add (s, &(struct event_fields){ .kind = "exhausted", .project = sub->project, .id = sub->id, .step = row->name, .state = row->state,
-                                                      .reason = why }, NULL, e) == -1)
-                return -1;
-            return step_apply (s, &c, JOB_EXHAUST, 0, why, e);
-        }
+    struct digest list[64];
+    const struct step_row *blame = NULL;
+    int ready = inputs_of (l, st, list, &blame);
+    if (ready == -1)
+        return give_up (s, &c, blame, e);
+    if (ready == 0) {
+        c.step.waiting = true;
+        return row->waiting ? 0 : state_step_put (s->state, &c.step, e);
     }
-    if (trusted < st->needs.n)
+    struct digest now = digest_of (list, st->needs.n * sizeof *list);
+    bool same = digest_eq (&now, &row->inputs), first = digest_zero (&row->inputs);
+    if (same && !row->waiting)
         return 0;
     c.step.waiting = false;
+    c.step.inputs = now;
     s->dirty = true;
-    return state_step_put (s->state, &c.step, e);
+    if (same || first)
+        return state_step_put (s->state, &c.step, e);
+    if (event_add (s, &(struct event_fields){ .kind = "fallen", .project = sub->project, .id = sub->id, .step = row->name, .state = row->state,
+                                              .reason = "an input turned out other than what it ran on: it runs again on the right one" }, NULL, e) == -1)
+        return -1;
+    return step_apply (s, &c, JOB_MOVE, row->agree ? row->agree : 1, "its input is another now", e);
 }
 
 int needs_check (struct server *s, const struct sub_row *sub, struct err *e)
@@ -297,12 +330,12 @@ int needs_check (struct server *s, const struct sub_row *sub, struct err *e)
     bool waits = false;
     int rc = state_steps (s->state, sub->key, list_step, l, e);
     for (size_t i = 0; i < l->n; i++)
-        waits = waits || (l->rows[i].waiting && l->rows[i].job.state == JOB_OPEN);
+        waits = waits || (l->rows[i].needs && l->rows[i].job.state == JOB_OPEN);
     if (rc == 0 && waits && (rc = envelope_open (buf_bytes (&sub->envelope), TYPE_SUBMISSION, &env, e)) == 0
         && (rc = msg_decode_as (env.body, MSG_submission_body, &body, e)) == 0) {
         for (size_t i = 0; rc == 0 && i < l->n; i++) {
             const struct step_row *row = &l->rows[i];
-            if (!row->waiting || row->job.state != JOB_OPEN || row->no >= body.u.submission_body.steps.n)
+            if (!row->needs || row->job.state != JOB_OPEN || row->no >= body.u.submission_body.steps.n)
                 continue;
             if ((rc = msg_decode_as (body.u.submission_body.steps.v[row->no], MSG_step, &m, e)) == 0) {
                 rc = needs_step (s, sub, l, row, &m.u.step, e);
@@ -377,8 +410,14 @@ int on_retry (struct ask *a, struct err *e)
         memset (&c.step.digest, 0, sizeof c.step.digest);
         c.step.support = c.step.dissent = c.step.votes = 0;
         c.step.reason[0] = '\0';
+        memset (&c.step.usable, 0, sizeof c.step.usable);
+        memset (&c.step.inputs, 0, sizeof c.step.inputs);
+        c.step.waiting = c.step.needs > 0;
+        c.step.since = a->now;
         rc = step_apply (a->s, &c, JOB_RETRY, c.step.agree ? c.step.agree : 1, "retried", e);
     }
+    if (rc == 0)
+        rc = needs_check (a->s, &c.sub, e);
     if (rc == 0) {
         struct msg ok = MSG_INIT (ok, a->m->request);
         ask_reply (a, &ok);

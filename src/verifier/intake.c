@@ -43,7 +43,13 @@ static const struct principal *signer (const struct roster *r, struct bytes name
     return NULL;
 }
 
-static int check_lease (const struct intake *in, const struct result *r, struct err *e)
+struct digest inputs_digest (const struct digest *inputs, size_t n)
+{
+    struct digest none = { { 0 } };
+    return n ? digest_of (inputs, n * sizeof *inputs) : none;
+}
+
+static int check_lease (const struct intake *in, const struct result *r, struct taken *out, struct err *e)
 {
     struct envelope v = { 0 };
     struct msg m;
@@ -72,14 +78,14 @@ static int check_lease (const struct intake *in, const struct result *r, struct 
     for (size_t i = 0; rc == 0 && i < r->input_count; i++)
         if (b->inputs.v[i].len != 32 || memcmp (b->inputs.v[i].p, r->inputs[i].b, 32) != 0)
             rc = err_code (e, EC_CONFLICT, "lease: the result read other inputs");
-        else if (!in->inputs || digest_zero (&in->inputs[i]) || !digest_eq (&in->inputs[i], &r->inputs[i]))
-            rc = err_code (e, EC_CONFLICT, "an input is not trusted at the digest that was read");
+    if (!bytes_copy (b->broker, out->broker, sizeof out->broker))
+        rc = -1;
     msg_release (&m);
     envelope_release (&v);
     return rc;
 }
 
-static int check_receipt (const struct intake *in, const struct result *r, struct err *e)
+static int check_receipt (const struct intake *in, const struct result *r, struct taken *out, struct err *e)
 {
     struct digest none = manifest_empty ();
     struct envelope v = { 0 };
@@ -100,6 +106,8 @@ static int check_receipt (const struct intake *in, const struct result *r, struc
         rc = err_code (e, EC_CONFLICT, "receipt: it is for another lease");
     else if (!digest_eq (&b->artifact, &r->artifact))
         rc = err_code (e, EC_CONFLICT, "receipt: it is for another artifact");
+    else
+        (void) bytes_copy (b->store, out->store, sizeof out->store);
     msg_release (&m);
     envelope_release (&v);
     return rc;
@@ -124,11 +132,12 @@ static int check_words (const struct intake *in, const struct result *r, struct 
     return 0;
 }
 
-int intake_check (const struct intake *in, struct bytes raw, struct result *r, struct digest *id, struct err *e)
+int intake_check (const struct intake *in, struct bytes raw, struct result *r, struct taken *out, struct err *e)
 {
     struct envelope v = { 0 };
     int64_t time = (int64_t) in->event->time;
     memset (r, 0, sizeof *r);
+    memset (out, 0, sizeof *out);
     if (envelope_open_json (raw, TYPE_INTOTO, &v, e) == -1)
         return err_wrap (e, "result");
     if (result_parse (v.body, r, e) == -1) {
@@ -142,12 +151,13 @@ int intake_check (const struct intake *in, struct bytes raw, struct result *r, s
         rc = err_code (e, EC_CONFLICT, "the result names another owner than the roster");
     if (rc == 0 && (!principal_project (p, in->submission->project) || !principal_labels (p, &in->step->labels)))
         rc = err_code (e, EC_NOT_ALLOWED, "%s may not work on that project, or lacks a label", p->name);
-    if (rc == 0 && (rc = check_words (in, r, e)) == 0 && (rc = check_lease (in, r, e)) == 0)
-        rc = check_receipt (in, r, e);
+    if (rc == 0 && (rc = check_words (in, r, e)) == 0 && (rc = check_lease (in, r, out, e)) == 0)
+        rc = check_receipt (in, r, out, e);
     if (rc == -1) {
         result_release (r);
         return -1;
     }
-    *id = digest_of (raw.p, raw.len);
+    out->id = digest_of (raw.p, raw.len);
+    out->inputs = inputs_digest (r->inputs, r->input_count);
     return 0;
 }

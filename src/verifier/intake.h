@@ -19,11 +19,19 @@ struct intake {
     const struct msg_step *step;
     struct policy policy;                        /* in force */
     struct digest lease;                         /* as the event's payload names it */
-    const struct digest *inputs;                 /* trusted artifacts of the steps that it needs, in their order; zero: not trusted */
 };
 
-/* envelope: the worker's DSSE JSON. On success *r is the result (result_release) and *id the SHA-256 of the envelope. */
-int intake_check (const struct intake *in, struct bytes envelope, struct result *r, struct digest *id, struct err *e);
+/* envelope: the worker's DSSE JSON. On success *r is the result (result_release) and *id the SHA-256 of the envelope. What it read is as
+ * its lease says; whether that is what its inputs turn out to be is not decided here. */
+struct taken {
+    struct digest id;
+    struct digest inputs;                        /* inputs_digest () */
+    char broker[64], store[64];                  /* who signed its lease, and its receipt if there is one */
+};
+int intake_check (const struct intake *in, struct bytes envelope, struct result *r, struct taken *out, struct err *e);
+
+/* SHA-256 of the digests in order, so that what two results read can be compared; zero for none. */
+struct digest inputs_digest (const struct digest *inputs, size_t n);
 
 /* A submission as its submitter signed it: signature, role and project under the roster at that time. id must be the event's.
  * On success the caller releases both (msg_release (body), envelope_release (v)); body borrows from raw. */

@@ -8,6 +8,8 @@
 #include "verifier/intake.h"
 #include "verifier/rule.h"
 
+#define BATCH 256u /* steps looked at again in one turn */
+
 /* ---- a step with all that a decision needs ---- */
 
 struct matter {
@@ -67,6 +69,40 @@ static int matter_find (const struct judge *j, const struct digest *sub, struct 
     return found == 1 ? (matter_open (j, m, e) == -1 ? -1 : 1) : found;
 }
 
+/* ---- what a step reads ---- */
+
+struct reading {
+    struct digest digest;   /* inputs_digest () of what its inputs are now; votes on anything else do not count */
+    bool known;             /* each has an artifact that leads */
+    bool open;              /* each may be given to a worker: trusted, or provisional where the step starts so */
+    bool trusted;           /* each is trusted */
+    char why[192];          /* the first that is not trusted */
+};
+
+static int read_inputs (const struct judge *j, const struct matter *m, struct reading *r, struct err *e)
+{
+    struct digest list[64];
+    size_t n = m->recipe->needs.n;
+    memset (r, 0, sizeof *r);
+    r->known = r->open = r->trusted = true;
+    for (size_t i = 0; i < n && i < 64; i++) {
+        struct ledger_step need;
+        int found = ledger_step_find (j->ledger, &m->step.sub, m->recipe->needs.v[i], &need, e);
+        if (found == -1)
+            return -1;
+        bool trusted = found == 1 && need.final && need.state == STATE_TRUSTED, leads = found == 1 && !digest_zero (&need.lead);
+        list[i] = found == 1 ? need.lead : (struct digest){ { 0 } };
+        if (!trusted && !*r->why)
+            (void) snprintf (r->why, sizeof r->why, "its input %.63s is %s", found == 1 ? need.name : "?", found == 1 && need.said ? step_state_name ((enum step_state) need.state) : "pending");
+        r->trusted = r->trusted && trusted;
+        r->known = r->known && leads;
+        r->open = r->open && leads && (trusted || m->recipe->start_provisional);
+    }
+    if (r->known)
+        r->digest = inputs_digest (list, n < 64 ? n : 64);
+    return 0;
+}
+
 /* ---- deciding ---- */
 
 struct counted {
@@ -74,15 +110,29 @@ struct counted {
     struct vote *votes;
     size_t n, cap;
     const struct roster *roster;
+    const struct reading *reading;
+    size_t elsewhere;       /* votes on other inputs than those of now */
+    char (*readers)[64];    /* owners that have read the artifact, and did not vote before */
+    size_t reader_count;
 };
+
+/* Its word of then still counts. What is not in the roster under that name never signed anything that was taken in. */
+static bool stands (const struct roster *r, const char *name, int64_t time)
+{
+    const struct principal *p = *name ? roster_find (r, name) : NULL;
+    return !*name || (p && principal_good_at (p, time));
+}
 
 static int count_vote (void *arg, const struct ledger_vote *v, struct bytes result)
 {
     struct counted *c = arg;
-    const struct principal *p = roster_find (c->roster, v->worker);
     (void) result;
-    if (!p || !principal_good_at (p, v->time))
-        return 0; /* revoked since: its word of then counts no more */
+    if (!*v->worker || !stands (c->roster, v->worker, v->time) || !stands (c->roster, v->broker, v->time) || !stands (c->roster, v->store, v->time))
+        return 0; /* revoked since */
+    if (!c->reading->known || !digest_eq (&v->inputs, &c->reading->digest)) {
+        c->elsewhere++;
+        return 0;
+    }
     if (c->n == c->cap) {
         c->cap = c->cap ? c->cap * 2 : 8;
         c->v = xrealloc (c->v, c->cap * sizeof *c->v);
@@ -91,27 +141,68 @@ static int count_vote (void *arg, const struct ledger_vote *v, struct bytes resu
     return 0;
 }
 
+static int count_reader (void *arg, const char *owner)
+{
+    struct counted *c = arg;
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp (c->v[i].owner, owner))
+            return 0; /* it had voted */
+    c->readers = xrealloc (c->readers, (c->reader_count + 1) * sizeof *c->readers);
+    (void) snprintf (c->readers[c->reader_count++], sizeof *c->readers, "%s", owner);
+    return c->reader_count == 1024;
+}
+
 static void counted_release (struct counted *c)
 {
     free (c->v);
     free (c->votes);
+    free (c->readers);
 }
 
-static int gather (const struct judge *j, const struct matter *m, struct counted *c, struct decision *d, struct err *e)
+/* The owners that could still vote: those with a worker that fits, without those that have read the artifact. */
+static void count_owners (const struct judge *j, const struct matter *m, const struct counted *c, struct rule_input *in)
 {
+    const char **but = xcalloc (c->reader_count, sizeof *but);
     size_t trusted = 0;
+    for (size_t i = 0; i < c->reader_count; i++)
+        but[i] = c->readers[i];
+    in->owners = roster_owners_but (j->roster, m->sub->project, &m->recipe->labels, but, c->reader_count, &trusted);
+    in->trusted_owners = trusted;
+    free (but);
+}
+
+/* Votes on inputs that are not (any more) what the step would get now. */
+static void without_inputs (const struct reading *r, const struct counted *c, struct decision *d)
+{
+    d->want = 0;
+    if (!r->known && !d->final)
+        (void) snprintf (d->reason, sizeof d->reason, "%s%s", r->why, c->elsewhere ? ": the results on it do not count" : "");
+}
+
+static int gather (const struct judge *j, const struct matter *m, struct reading *r, struct counted *c, struct decision *d, struct err *e)
+{
     memset (c, 0, sizeof *c);
+    if (read_inputs (j, m, r, e) == -1)
+        return -1;
     c->roster = j->roster;
-    if (ledger_votes (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1)
+    c->reading = r;
+    if (ledger_votes (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
         return -1;
     c->votes = xcalloc (c->n, sizeof *c->votes);
     for (size_t i = 0; i < c->n; i++)
         c->votes[i] = (struct vote){ .worker = c->v[i].worker, .owner = c->v[i].owner, .trusted = roster_find (j->roster, c->v[i].worker)->trusted,
                                      .outcome = c->v[i].outcome, .success = c->v[i].exit_status == 0 };
-    struct rule_input in = { .policy = m->policy, .votes = c->votes, .vote_count = c->n, .inputs_trusted = true };
-    in.owners = roster_owners (j->roster, m->sub->project, &m->recipe->labels, &trusted);
-    in.trusted_owners = trusted;
+    struct rule_input in = { .policy = m->policy, .votes = c->votes, .vote_count = c->n, .inputs_trusted = r->trusted };
+    count_owners (j, m, c, &in);
     rule_decide (&in, d);
+    if (d->state == STATE_UNSATISFIABLE && c->reader_count) {
+        size_t len = strlen (d->reason);
+        (void) snprintf (d->reason + len, sizeof d->reason - len, " (%zu more have read the artifact: no vote on it)", c->reader_count);
+    }
+    if (!r->open)
+        without_inputs (r, c, d);
+    else if (c->elsewhere && d->state == STATE_PENDING)
+        (void) snprintf (d->reason, sizeof d->reason, "an input is not what it ran on any more: it runs again on the right one");
     if (m->step.closed != CLOSED_NOT && !d->final) {
         static const enum step_state states[] = { STATE_PENDING, STATE_CANCELLED, STATE_EXPIRED, STATE_UNSATISFIABLE };
         d->state = states[m->step.closed];
@@ -120,6 +211,17 @@ static int gather (const struct judge *j, const struct matter *m, struct counted
         (void) snprintf (d->reason, sizeof d->reason, "%.255s", m->step.closed_reason);
     }
     return 0;
+}
+
+/* The artifact that others may build on: of a success that leads with nobody against it, or that is trusted. */
+static struct digest leading (const struct counted *c, const struct decision *d)
+{
+    struct digest none = { { 0 } };
+    if (d->state == STATE_PROVISIONAL || d->state == STATE_TRUSTED)
+        for (size_t i = 0; i < c->n; i++)
+            if (c->v[i].exit_status == 0 && digest_eq (&c->v[i].outcome, &d->outcome))
+                return c->v[i].artifact;
+    return none;
 }
 
 /* ---- saying ---- */
@@ -168,6 +270,7 @@ static void fill_verdict (const struct judge *j, const struct matter *m, const s
             k->result = c->v[i].result;
             k->outcome = c->v[i].outcome;
             k->trusted = c->votes[i].trusted;
+            k->time = c->v[i].time;
             k->counted = agreed && digest_eq (&c->v[i].outcome, &d->outcome);
         }
     }
@@ -236,23 +339,135 @@ static int seek (const struct judge *j, struct matter *m, const struct decision 
     return tell_broker (j, &out, e);
 }
 
-static int decide (const struct judge *j, struct matter *m, int64_t time, struct err *e)
+static bool needed_by (const struct msg_step *st, struct bytes name)
+{
+    for (size_t i = 0; i < st->needs.n; i++)
+        if (bytes_eq (st->needs.v[i], name))
+            return true;
+    return false;
+}
+
+/* Is there a step that may start on this one's artifact before it is trusted? */
+static bool wanted_early (const struct matter *m)
+{
+    bool wanted = false;
+    for (size_t i = m->step.no + 1; i < m->sub->steps.n && !wanted; i++) {
+        struct msg st;
+        if (msg_decode_as (m->sub->steps.v[i], MSG_step, &st, NULL) == 0) {
+            wanted = st.u.step.start_provisional && needed_by (&st.u.step, bytes_str (m->step.name));
+            msg_release (&st);
+        }
+    }
+    return wanted;
+}
+
+/* The broker gets the digest of a provisional artifact for the leases of those steps, and nobody else does. */
+static int tell_usable (const struct judge *j, struct matter *m, const struct decision *d, struct err *e)
 {
     struct ledger_step *s = &m->step;
+    struct digest now = { { 0 } };
+    if (!d->final && d->state == STATE_PROVISIONAL)
+        now = s->lead;
+    if (digest_eq (&now, &s->usable))
+        return 0;
+    if (!wanted_early (m))
+        return 0;
+    s->usable = now;
+    if (d->final)
+        return 0; /* the verdict itself ends it */
+    struct msg out = MSG_INIT (usable, 0);
+    out.u.usable.id = s->sub;
+    out.u.usable.step = bytes_str (s->name);
+    out.u.usable.artifact = now;
+    out.u.usable.index = ledger_next_index (j->ledger);
+    return tell_broker (j, &out, e);
+}
+
+/* *moved: what others build on has changed. */
+static int decide (const struct judge *j, struct matter *m, int64_t time, bool *moved, struct err *e)
+{
+    struct ledger_step *s = &m->step, old = m->step;
+    struct reading reading;
     struct counted c;
     struct decision d;
-    int rc = gather (j, m, &c, &d, e);
-    bool changed = !s->said ? d.final || d.state != STATE_PENDING
-                            : s->state != (int) d.state || s->final != d.final || !digest_eq (&s->outcome, &d.outcome) || s->support != d.support
-                                  || s->against != d.against || s->votes != d.votes;
-    if (rc == 0 && changed)
+    int rc = gather (j, m, &reading, &c, &d, e);
+    if (rc == 0 && reading.known && !digest_eq (&reading.digest, &s->inputs)) {
+        if (!digest_zero (&s->inputs)) { /* the broker starts it anew */
+            s->sought = m->policy.agree;
+            s->seen = 0;
+        }
+        s->inputs = reading.digest;
+    }
+    bool changed = rc == 0 && (!s->said ? d.final || d.state != STATE_PENDING
+                                        : s->state != (int) d.state || s->final != d.final || !digest_eq (&s->outcome, &d.outcome) || s->support != d.support
+                                              || s->against != d.against || s->votes != d.votes);
+    if (rc == 0)
+        s->lead = leading (&c, &d);
+    if (changed)
         rc = say (j, m, &c, &d, time, e);
     if (rc == 0)
-        rc = seek (j, m, &d, e);
+        rc = tell_usable (j, m, &d, e);
     if (rc == 0)
+        rc = seek (j, m, &d, e);
+    if (rc == 0 && memcmp (&old, s, sizeof old))
         rc = ledger_step_put (j->ledger, s, e);
+    *moved = old.said != s->said || old.state != s->state || old.final != s->final || !digest_eq (&old.lead, &s->lead);
     counted_release (&c);
     return rc;
+}
+
+/* The step with this number of the submission of m. 1, 0, -1 */
+static int matter_sibling (const struct judge *j, const struct matter *m, size_t no, struct matter *out, struct err *e)
+{
+    struct msg st;
+    memset (out, 0, sizeof *out);
+    if (msg_decode_as (m->sub->steps.v[no], MSG_step, &st, NULL) == -1)
+        return 0;
+    int found = ledger_step_find (j->ledger, &m->step.sub, st.u.step.name, &out->step, e);
+    msg_release (&st);
+    return found == 1 ? (matter_open (j, out, e) == -1 ? -1 : 1) : found;
+}
+
+/* Decide, and then what depends on it: a step needs only steps before it, so that one pass in their order is enough. */
+static int settle (const struct judge *j, struct matter *m, int64_t time, struct err *e)
+{
+    bool touched[64] = { false }, moved = false;
+    int rc = decide (j, m, time, &moved, e);
+    if (rc == -1 || !moved || m->step.no >= 64)
+        return rc;
+    touched[m->step.no] = true;
+    for (size_t i = m->step.no + 1; rc == 0 && i < m->sub->steps.n && i < 64; i++) {
+        struct matter next;
+        int found = matter_sibling (j, m, i, &next, e);
+        rc = found == -1 ? -1 : 0;
+        bool hit = false;
+        for (size_t k = m->step.no; found == 1 && k < i && !hit; k++) {
+            struct msg st;
+            if (touched[k] && msg_decode_as (m->sub->steps.v[k], MSG_step, &st, NULL) == 0) {
+                hit = needed_by (next.recipe, st.u.step.name);
+                msg_release (&st);
+            }
+        }
+        if (hit)
+            rc = decide (j, &next, time, &touched[i], e);
+        matter_release (&next);
+    }
+    return rc;
+}
+
+/* What a worker tried, and gained nothing by: told to all who watch. */
+static int report (const struct judge *j, const struct msg_event *ev, const struct err *why, struct err *e)
+{
+    BUF (text);
+    struct msg m = MSG_INIT (report, 0);
+    text_clean (bytes_str (why->msg), false, &text);
+    m.u.report.id = ev->id;
+    m.u.report.step = ev->step;
+    m.u.report.worker = ev->worker;
+    m.u.report.reason = bytes_of (text.p, text.len > 255 ? 255 : text.len);
+    while (m.u.report.reason.len && !utf8_valid (m.u.report.reason))
+        m.u.report.reason.len--;
+    return tell_broker (j, &m, e);
 }
 
 /* ---- events ---- */
@@ -282,9 +497,10 @@ static int apply_submitted (struct judge *j, const struct msg_event *ev, struct 
         m.step.sub = ev->id;
         m.step.no = (unsigned) i;
         m.step.sought = p.agree;
+        m.step.needs = (unsigned) step.u.step.needs.n;
         bool named = bytes_copy (step.u.step.name, m.step.name, sizeof m.step.name);
         msg_release (&step);
-        int one = !named ? 0 : ledger_step_add (j->ledger, &m.step, e) == -1 || matter_open (j, &m, e) == -1 || decide (j, &m, (int64_t) ev->time, e) == -1 ? -1 : 0;
+        int one = !named ? 0 : ledger_step_add (j->ledger, &m.step, e) == -1 || matter_open (j, &m, e) == -1 || settle (j, &m, (int64_t) ev->time, e) == -1 ? -1 : 0;
         matter_release (&m);
         if (one == -1)
             rc = -1;
@@ -294,41 +510,64 @@ static int apply_submitted (struct judge *j, const struct msg_event *ev, struct 
     return rc == -1 ? -1 : 0;
 }
 
-static int open_result (struct judge *j, const struct msg_event *ev, struct matter *m, struct digest *lease, struct buf *plain, struct result *r, struct digest *id,
-                        struct err *why, struct err *e)
+static int open_result (struct judge *j, const struct msg_event *ev, struct matter *m, struct buf *plain, struct result *r, struct taken *taken, struct err *why)
 {
     struct msg payload;
-    struct digest inputs[64];
-    memset (inputs, 0, sizeof inputs);
     if (msg_decode_as (ev->payload, MSG_sealed_payload, &payload, why) == -1)
         return -1;
-    *lease = payload.u.sealed_payload.lease;
+    struct intake in = { .roster = j->roster, .event = ev, .submission = m->sub, .step = m->recipe, .policy = m->policy, .lease = payload.u.sealed_payload.lease };
     int rc = seal_open (j->keys->seal_pub, j->keys->seal_sec, payload.u.sealed_payload.sealed, plain, why);
     msg_release (&payload);
-    if (rc == -1)
-        return -1;
-    for (size_t i = 0; i < m->recipe->needs.n && i < 64; i++) {
-        struct ledger_step need;
-        int found = ledger_step_find (j->ledger, &m->step.sub, m->recipe->needs.v[i], &need, e);
-        if (found == -1)
-            return -1;
-        if (found == 1 && need.said && need.final && need.state == STATE_TRUSTED)
-            inputs[i] = need.artifact;
+    if (rc == 0)
+        rc = intake_check (&in, buf_bytes (plain), r, taken, why);
+    if (rc == -1 && why->code == EC_UNKNOWN_KEY && plain->len && j->news && j->news (j->arg))
+        rc = intake_check (&in, buf_bytes (plain), r, taken, why);
+    return rc;
+}
+
+struct sought_reader {
+    const char *owner;
+    bool found;
+};
+
+static int is_reader (void *arg, const char *owner)
+{
+    struct sought_reader *s = arg;
+    s->found = s->found || !strcmp (s->owner, owner);
+    return s->found;
+}
+
+static int take_vote (struct judge *j, const struct msg_event *ev, struct matter *m, struct err *why, struct err *e)
+{
+    struct result r = { .url = NULL };
+    struct taken t;
+    BUF (plain);
+    if (open_result (j, ev, m, &plain, &r, &t, why) == -1)
+        return 0;
+    struct ledger_vote v = { .lease = r.lease_id, .artifact = r.artifact, .result = t.id, .inputs = t.inputs, .exit_status = r.exit_status, .time = (int64_t) ev->time };
+    struct sought_reader reader = { r.owner, false };
+    v.outcome = outcome_digest (r.exit_status, &r.artifact);
+    memcpy (v.worker, r.worker, sizeof v.worker);
+    memcpy (v.owner, r.owner, sizeof v.owner);
+    memcpy (v.broker, t.broker, sizeof v.broker);
+    memcpy (v.store, t.store, sizeof v.store);
+    int rc = ledger_readers (j->ledger, m->step.key, m->step.round, is_reader, &reader, e);
+    if (rc == 0 && reader.found)
+        err_code (why, EC_NOT_ALLOWED, "owner %s has read the artifact of this step: it has no vote on it", r.owner);
+    else if (rc == 0) {
+        int added = ledger_vote_add (j->ledger, m->step.key, m->step.round, &v, buf_bytes (&plain), e);
+        if (added == 0)
+            err_code (why, EC_REPLAYED, "that lease has voted already");
+        rc = added == -1 ? -1 : 0;
     }
-    struct intake in = { .roster = j->roster, .event = ev, .submission = m->sub, .step = m->recipe, .policy = m->policy, .lease = *lease, .inputs = inputs };
-    rc = intake_check (&in, buf_bytes (plain), r, id, why);
-    if (rc == -1 && why->code == EC_UNKNOWN_KEY && j->news && j->news (j->arg))
-        rc = intake_check (&in, buf_bytes (plain), r, id, why);
+    result_release (&r);
     return rc;
 }
 
 static int apply_completed (struct judge *j, const struct msg_event *ev, struct err *e)
 {
     struct matter m;
-    struct result r = { .url = NULL };
-    struct digest lease, id;
     struct err why = ERR_INIT;
-    BUF (plain);
     int found = matter_find (j, &ev->id, ev->step, &m, e);
     int rc = found == -1 ? -1 : 0;
     if (found != 1) {
@@ -336,27 +575,61 @@ static int apply_completed (struct judge *j, const struct msg_event *ev, struct 
         return rc; /* of a submission that was refused */
     }
     m.step.seen++;
-    if (open_result (j, ev, &m, &lease, &plain, &r, &id, &why, e) == 0) {
-        struct ledger_vote v = { .lease = lease, .artifact = r.artifact, .result = id, .exit_status = r.exit_status, .time = (int64_t) ev->time };
-        v.outcome = outcome_digest (r.exit_status, &r.artifact);
-        memcpy (v.worker, r.worker, sizeof v.worker);
-        memcpy (v.owner, r.owner, sizeof v.owner);
-        int added = ledger_vote_add (j->ledger, m.step.key, m.step.round, &v, buf_bytes (&plain), e);
-        if (added == 0)
-            err_code (&why, EC_REPLAYED, "that lease has voted already");
-        rc = added == -1 ? -1 : 0;
-        result_release (&r);
-    } else if (e->kind != ERR_NONE)
-        rc = -1;
-    if (why.kind != ERR_NONE) {
+    rc = take_vote (j, ev, &m, &why, e);
+    if (rc == 0 && why.kind != ERR_NONE) {
         char name[64] = "?";
         (void) bytes_copy (ev->worker, name, sizeof name);
         log_peer (name, &why);
+        rc = report (j, ev, &why, e);
     }
     if (rc == 0)
-        rc = decide (j, &m, (int64_t) ev->time, e);
+        rc = ledger_step_put (j->ledger, &m.step, e);
+    if (rc == 0)
+        rc = settle (j, &m, (int64_t) ev->time, e);
     matter_release (&m);
     return rc;
+}
+
+/* A lease of a step that needs others reads their artifacts, and what went into those. */
+static int reads (struct judge *j, const struct matter *m, struct bytes owner, struct err *e)
+{
+    bool read[64] = { false };
+    int rc = 0;
+    if (m->step.no >= 64)
+        return 0;
+    read[m->step.no] = true;
+    for (size_t i = m->step.no + 1; rc == 0 && i-- > 0;) {
+        struct msg st;
+        if (!read[i] || msg_decode_as (m->sub->steps.v[i], MSG_step, &st, NULL) == -1)
+            continue;
+        for (size_t k = 0; rc == 0 && k < i; k++) {
+            struct matter need;
+            struct msg before;
+            if (read[k] || msg_decode_as (m->sub->steps.v[k], MSG_step, &before, NULL) == -1)
+                continue;
+            if (needed_by (&st.u.step, before.u.step.name)) {
+                read[k] = true;
+                int found = ledger_step_find (j->ledger, &m->step.sub, before.u.step.name, &need.step, e);
+                rc = found == -1 ? -1 : found == 1 ? ledger_reader_add (j->ledger, need.step.key, need.step.round, owner, e) : 0;
+            }
+            msg_release (&before);
+        }
+        msg_release (&st);
+    }
+    return rc;
+}
+
+static int apply_leased (struct judge *j, const struct msg_event *ev, struct err *e)
+{
+    struct ledger_step s;
+    struct matter m;
+    int found = ledger_step_find (j->ledger, &ev->id, ev->step, &s, e);
+    if (found != 1 || s.needs == 0)
+        return found == -1 ? -1 : 0;
+    found = matter_find (j, &ev->id, ev->step, &m, e);
+    int rc = found == 1 ? reads (j, &m, ev->owner, e) : found;
+    matter_release (&m);
+    return rc == -1 ? -1 : 0;
 }
 
 static int apply_closed (struct judge *j, const struct msg_event *ev, enum closed how, struct err *e)
@@ -368,7 +641,7 @@ static int apply_closed (struct judge *j, const struct msg_event *ev, enum close
         text_clean (ev->reason, false, &reason);
         m.step.closed = how;
         (void) snprintf (m.step.closed_reason, sizeof m.step.closed_reason, "%s%s", how == CLOSED_CANCELLED ? "cancelled by " : "", buf_str (&reason));
-        rc = decide (j, &m, (int64_t) ev->time, e);
+        rc = settle (j, &m, (int64_t) ev->time, e);
     }
     matter_release (&m);
     return rc;
@@ -388,7 +661,8 @@ static int apply_retried (struct judge *j, const struct msg_event *ev, struct er
         s->seen = s->support = s->against = s->votes = 0;
         memset (&s->outcome, 0, sizeof s->outcome);
         memset (&s->artifact, 0, sizeof s->artifact);
-        rc = decide (j, &m, (int64_t) ev->time, e);
+        memset (&s->inputs, 0, sizeof s->inputs);
+        rc = ledger_step_put (j->ledger, s, e) == -1 ? -1 : settle (j, &m, (int64_t) ev->time, e);
     }
     matter_release (&m);
     return rc;
@@ -401,6 +675,8 @@ int judge_apply (struct judge *j, const struct msg_event *ev, struct err *e)
         return apply_submitted (j, ev, e);
     if (bytes_eqs (ev->kind, "artifact-completed"))
         return apply_completed (j, ev, e);
+    if (bytes_eqs (ev->kind, "leased"))
+        return apply_leased (j, ev, e);
     if (bytes_eqs (ev->kind, "cancelled"))
         return apply_closed (j, ev, CLOSED_CANCELLED, e);
     if (bytes_eqs (ev->kind, "expired"))
@@ -412,21 +688,50 @@ int judge_apply (struct judge *j, const struct msg_event *ev, struct err *e)
     return 0;
 }
 
+static int decide_row (struct judge *j, const struct ledger_step *row, int64_t now, struct err *e)
+{
+    struct matter m = { .step = *row };
+    /* an earlier row of the batch may have moved it */
+    int found = ledger_step_get (j->ledger, row->key, &m.step, e), rc = found == -1 ? -1 : 0;
+    if (found == 1)
+        rc = matter_open (j, &m, e) == -1 ? -1 : settle (j, &m, now, e);
+    matter_release (&m);
+    return rc;
+}
+
 int judge_review (struct judge *j, int64_t *after, int64_t now, struct err *e)
 {
-    struct ledger_step rows[64];
+    struct ledger_step *rows CLEANUP (free_ptr) = xcalloc (BATCH, sizeof *rows);
     size_t n = 0;
-    if (ledger_steps_open (j->ledger, *after, 64, rows, &n, e) == -1)
+    if (ledger_steps_open (j->ledger, *after, BATCH, rows, &n, e) == -1)
         return -1;
-    for (size_t i = 0; i < n; i++) {
-        struct matter m = { .step = rows[i] };
-        int rc = matter_open (j, &m, e) == -1 ? -1 : decide (j, &m, now, e);
-        matter_release (&m);
-        if (rc == -1)
+    for (size_t i = 0; i < n; i++)
+        if (decide_row (j, &rows[i], now, e) == -1)
             return -1;
-    }
-    *after = n == 64 ? rows[n - 1].key : 0;
+    *after = n == BATCH ? rows[n - 1].key : 0;
     return 0;
+}
+
+int judge_revoked (struct judge *j, int64_t now, struct err *e)
+{
+    const struct principal *p = roster_revoked_after (j->roster, ledger_roster (j->ledger));
+    if (!p)
+        return 0;
+    struct ledger_step *rows CLEANUP (free_ptr) = xcalloc (BATCH, sizeof *rows);
+    size_t n = 0;
+    int64_t at = ledger_roster_at (j->ledger);
+    int rc = 0;
+    if (p->roles & (ROLE_BROKER | ROLE_STORE)) /* every vote may rest on its word */
+        rc = ledger_steps_all (j->ledger, at, BATCH, rows, &n, e);
+    else if (p->roles & ROLE_WORKER)
+        rc = ledger_steps_voted (j->ledger, p->name, p->revoked_since, at, BATCH, rows, &n, e);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = decide_row (j, &rows[i], now, e);
+    if (rc == 0)
+        rc = n == BATCH ? ledger_roster_put (j->ledger, ledger_roster (j->ledger), rows[n - 1].key, e) : ledger_roster_put (j->ledger, p->revoked_seq, 0, e);
+    if (rc == 0 && n < BATCH)
+        log_info ("revocation worked through name=%s", p->name);
+    return rc == -1 ? -1 : 1;
 }
 
 int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, int64_t now, struct buf *out, struct err *e)
@@ -434,10 +739,11 @@ int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, 
     struct matter m;
     int found = matter_find (j, sub, step, &m, e);
     if (found == 1 && m.step.said && m.step.state == STATE_PROVISIONAL) {
+        struct reading reading;
         struct counted c;
         struct decision d;
         struct verdict v;
-        found = gather (j, &m, &c, &d, e);
+        found = gather (j, &m, &reading, &c, &d, e);
         if (found == 0) {
             fill_verdict (j, &m, &c, &d, now, true, &v);
             sign_verdict (j, &v, out, NULL);

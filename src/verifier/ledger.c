@@ -8,30 +8,40 @@
 
 #include "base/file.h"
 
-#define SCHEMA 1
+#define SCHEMA 2
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 1), ('position', 0);"
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 2), ('position', 0), ('roster', 0), ('roster_at', 0);"
     "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
     " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
     " state INTEGER NOT NULL, outcome BLOB, artifact BLOB, verdict BLOB, support INTEGER NOT NULL, against INTEGER NOT NULL, votes INTEGER NOT NULL,"
-    " UNIQUE (sub, name)) STRICT;"
+    " needs INTEGER NOT NULL DEFAULT 0, lead BLOB, usable BLOB, inputs BLOB, UNIQUE (sub, name)) STRICT;"
     "CREATE INDEX IF NOT EXISTS step_open ON step (key) WHERE final = 0;"
     "CREATE TABLE IF NOT EXISTS vote (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL,"
-    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, result BLOB NOT NULL)"
-    " STRICT, WITHOUT ROWID;"
+    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, result BLOB NOT NULL,"
+    " inputs BLOB, broker TEXT NOT NULL DEFAULT '', store TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS vote_step ON vote (step, round, lease);"
+    "CREATE INDEX IF NOT EXISTS vote_worker ON vote (worker, step);"
+    "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS verdict (idx INTEGER PRIMARY KEY, step INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;"
     "CREATE INDEX IF NOT EXISTS verdict_step ON verdict (step, idx);"
     "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
 
-#define STEP "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes FROM step"
+/* From schema 1: what came with steps that use each other's artifacts. */
+static const char upgrade[] =
+    "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
+    "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';";
+
+#define STEP                                                                                                                                      \
+    "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes, needs," \
+    " lead, usable, inputs FROM step"
 
 enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_VOTES, Q_VERDICT_ADD,
-    Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_COUNT
+    Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_STEPS_ALL, Q_STEPS_VOTED, Q_STEP_GET, Q_READER_ADD, Q_READERS, Q_ROSTER, Q_COUNT
 };
 static const char *const texts[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -41,25 +51,33 @@ static const char *const texts[Q_COUNT] = {
     [Q_SUB_ADD] = "INSERT OR IGNORE INTO submission (id, envelope) VALUES (?1, ?2)",
     [Q_SUB_GET] = "SELECT envelope FROM submission WHERE id = ?1",
     [Q_STEP_ADD] = "INSERT INTO step (sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support,"
-                   " against, votes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+                   " against, votes, needs, lead, usable, inputs) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
     [Q_STEP_PUT] = "UPDATE step SET round=?4, sought=?5, seen=?6, closed=?7, closed_reason=?8, said=?9, final=?10, state=?11, outcome=?12, artifact=?13,"
-                   " verdict=?14, support=?15, against=?16, votes=?17 WHERE key=?18",
+                   " verdict=?14, support=?15, against=?16, votes=?17, needs=?18, lead=?19, usable=?20, inputs=?21 WHERE key=?22",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = ?1 AND name = ?2",
     [Q_STEPS_OPEN] = "SELECT " STEP " WHERE final = 0 AND key > ?1 ORDER BY key LIMIT ?2",
-    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, result)"
-                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
-    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result FROM vote WHERE step = ?1 AND round = ?2 ORDER BY lease",
+    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, result,"
+                   " inputs, broker, store) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result, inputs, broker, store FROM vote"
+                " WHERE step = ?1 AND round = ?2 ORDER BY lease",
     [Q_VERDICT_ADD] = "INSERT INTO verdict (idx, step, envelope) VALUES (?1, ?2, ?3)",
     [Q_VERDICT_GET] = "SELECT envelope FROM verdict WHERE step = ?1 ORDER BY idx DESC LIMIT 1",
     [Q_SEND] = "INSERT INTO outbox (frame) VALUES (?1)",
     [Q_OUTBOX] = "SELECT id, frame FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
     [Q_SENT] = "DELETE FROM outbox WHERE id = ?1",
+    [Q_STEPS_ALL] = "SELECT " STEP " WHERE key > ?1 ORDER BY key LIMIT ?2",
+    [Q_STEPS_VOTED] = "SELECT " STEP " WHERE key IN (SELECT DISTINCT step FROM vote WHERE worker = ?1 AND step > ?2 AND time >= ?3 ORDER BY step LIMIT ?4) ORDER BY key",
+    [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
+    [Q_READER_ADD] = "INSERT OR IGNORE INTO reader (step, round, owner) VALUES (?1, ?2, ?3)",
+    [Q_READERS] = "SELECT owner FROM reader WHERE step = ?1 AND round = ?2",
+    [Q_ROSTER] = "UPDATE counter SET value = CASE name WHEN 'roster' THEN ?1 ELSE ?2 END WHERE name IN ('roster', 'roster_at')",
 };
 
 struct ledger {
     sqlite3 *sql;
     sqlite3_stmt *q[Q_COUNT];
-    uint64_t position, position_begun, index, index_begun;
+    uint64_t position, position_begun, index, index_begun, roster, roster_begun;
+    int64_t roster_at, roster_at_begun;
 };
 
 static int fail (struct ledger *l, struct err *e, const char *what)
@@ -126,6 +144,7 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
                      == SQLITE_OK
+              && (number (l, "SELECT value FROM counter WHERE name = 'schema'") != 1 || sqlite3_exec (l->sql, upgrade, NULL, NULL, NULL) == SQLITE_OK)
               && sqlite3_exec (l->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
@@ -143,6 +162,8 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     }
     l->position = (uint64_t) position;
     l->index = (uint64_t) index;
+    l->roster = (uint64_t) number (l, "SELECT value FROM counter WHERE name = 'roster'");
+    l->roster_at = number (l, "SELECT value FROM counter WHERE name = 'roster_at'");
     *out = l;
     return 0;
 }
@@ -163,6 +184,8 @@ int ledger_begin (struct ledger *l, struct err *e)
 {
     l->position_begun = l->position;
     l->index_begun = l->index;
+    l->roster_begun = l->roster;
+    l->roster_at_begun = l->roster_at;
     return run (l, query (l, Q_BEGIN), "begin", e);
 }
 
@@ -173,6 +196,8 @@ void ledger_rollback (struct ledger *l)
         (void) run (l, query (l, Q_ROLLBACK), "rollback", &none);
     l->position = l->position_begun;
     l->index = l->index_begun;
+    l->roster = l->roster_begun;
+    l->roster_at = l->roster_at_begun;
 }
 
 int ledger_commit (struct ledger *l, struct err *e)
@@ -243,6 +268,10 @@ static void step_bind (sqlite3_stmt *q, const struct ledger_step *s)
     sqlite3_bind_int64 (q, i++, s->support);
     sqlite3_bind_int64 (q, i++, s->against);
     sqlite3_bind_int64 (q, i++, s->votes);
+    sqlite3_bind_int64 (q, i++, s->needs);
+    put_digest (q, i++, &s->lead);
+    put_digest (q, i++, &s->usable);
+    put_digest (q, i++, &s->inputs);
 }
 
 static void step_row (sqlite3_stmt *q, struct ledger_step *s)
@@ -267,6 +296,10 @@ static void step_row (sqlite3_stmt *q, struct ledger_step *s)
     s->support = (unsigned) sqlite3_column_int64 (q, i++);
     s->against = (unsigned) sqlite3_column_int64 (q, i++);
     s->votes = (unsigned) sqlite3_column_int64 (q, i++);
+    s->needs = (unsigned) sqlite3_column_int64 (q, i++);
+    get_digest (q, i++, &s->lead);
+    get_digest (q, i++, &s->usable);
+    get_digest (q, i++, &s->inputs);
 }
 
 int ledger_step_add (struct ledger *l, struct ledger_step *s, struct err *e)
@@ -286,7 +319,7 @@ int ledger_step_put (struct ledger *l, const struct ledger_step *s, struct err *
 {
     sqlite3_stmt *q = query (l, Q_STEP_PUT);
     step_bind (q, s);
-    sqlite3_bind_int64 (q, 18, s->key);
+    sqlite3_bind_int64 (q, 22, s->key);
     return run (l, q, "step", e);
 }
 
@@ -302,16 +335,98 @@ int ledger_step_find (struct ledger *l, const struct digest *sub, struct bytes n
     return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "step");
 }
 
-int ledger_steps_open (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+int ledger_step_get (struct ledger *l, int64_t key, struct ledger_step *s, struct err *e)
 {
-    sqlite3_stmt *q = query (l, Q_STEPS_OPEN);
+    sqlite3_stmt *q = query (l, Q_STEP_GET);
+    sqlite3_bind_int64 (q, 1, key);
+    int rc = sqlite3_step (q);
+    if (rc == SQLITE_ROW)
+        step_row (q, s);
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "step");
+}
+
+static int steps (struct ledger *l, sqlite3_stmt *q, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
     int rc = SQLITE_DONE;
-    sqlite3_bind_int64 (q, 1, after);
-    sqlite3_bind_int64 (q, 2, limit);
     for (*n = 0; *n < limit && (rc = sqlite3_step (q)) == SQLITE_ROW;)
         step_row (q, &out[(*n)++]);
     sqlite3_reset (q);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail (l, e, "steps");
+}
+
+static int steps_after (struct ledger *l, enum query which, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
+    sqlite3_stmt *q = query (l, which);
+    sqlite3_bind_int64 (q, 1, after);
+    sqlite3_bind_int64 (q, 2, limit);
+    return steps (l, q, limit, out, n, e);
+}
+
+int ledger_steps_open (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
+    return steps_after (l, Q_STEPS_OPEN, after, limit, out, n, e);
+}
+
+int ledger_steps_all (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
+    return steps_after (l, Q_STEPS_ALL, after, limit, out, n, e);
+}
+
+int ledger_steps_voted (struct ledger *l, const char *worker, int64_t since, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_STEPS_VOTED);
+    sqlite3_bind_text (q, 1, worker, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (q, 2, after);
+    sqlite3_bind_int64 (q, 3, since);
+    sqlite3_bind_int64 (q, 4, limit);
+    return steps (l, q, limit, out, n, e);
+}
+
+int ledger_reader_add (struct ledger *l, int64_t step, unsigned round, struct bytes owner, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_READER_ADD);
+    sqlite3_bind_int64 (q, 1, step);
+    sqlite3_bind_int64 (q, 2, round);
+    sqlite3_bind_text (q, 3, owner.len ? (const char *) owner.p : "", (int) owner.len, SQLITE_STATIC);
+    return run (l, q, "reader", e);
+}
+
+int ledger_readers (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const char *owner), void *arg, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_READERS);
+    int rc = SQLITE_DONE;
+    bool stop = false;
+    sqlite3_bind_int64 (q, 1, step);
+    sqlite3_bind_int64 (q, 2, round);
+    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW)
+        stop = each (arg, (const char *) sqlite3_column_text (q, 0)) != 0;
+    sqlite3_reset (q);
+    return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "readers");
+}
+
+/* ---- revocations ---- */
+
+uint64_t ledger_roster (struct ledger *l)
+{
+    return l->roster;
+}
+
+int64_t ledger_roster_at (struct ledger *l)
+{
+    return l->roster_at;
+}
+
+int ledger_roster_put (struct ledger *l, uint64_t seq, int64_t at, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_ROSTER);
+    sqlite3_bind_int64 (q, 1, (int64_t) seq);
+    sqlite3_bind_int64 (q, 2, at);
+    if (run (l, q, "roster", e) == -1)
+        return -1;
+    l->roster = seq;
+    l->roster_at = at;
+    return 0;
 }
 
 /* ---- votes and verdicts ---- */
@@ -330,6 +445,9 @@ int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struc
     put_digest (q, 9, &v->result);
     sqlite3_bind_int64 (q, 10, v->time);
     put_bytes (q, 11, result);
+    put_digest (q, 12, &v->inputs);
+    sqlite3_bind_text (q, 13, v->broker, -1, SQLITE_STATIC);
+    sqlite3_bind_text (q, 14, v->store, -1, SQLITE_STATIC);
     return run (l, q, "vote", e) == -1 ? -1 : sqlite3_changes (l->sql) > 0;
 }
 
@@ -351,6 +469,9 @@ int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (v
         get_digest (q, 5, &v.artifact);
         get_digest (q, 6, &v.result);
         v.time = sqlite3_column_int64 (q, 7);
+        get_digest (q, 9, &v.inputs);
+        get_text (q, 10, v.broker, sizeof v.broker);
+        get_text (q, 11, v.store, sizeof v.store);
         stop = each (arg, &v, bytes_of (sqlite3_column_blob (q, 8), (size_t) sqlite3_column_bytes (q, 8))) != 0;
     }
     sqlite3_reset (q);

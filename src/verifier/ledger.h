@@ -26,11 +26,16 @@ struct ledger_step {
     int state;                   /* of the newest verdict: enum step_state */
     struct digest outcome, artifact, verdict; /* of the newest verdict (outcome also where it is not shown yet) */
     unsigned support, against, votes;
+    unsigned needs;              /* steps that it needs */
+    struct digest lead;          /* the artifact that leads, shown or not; zero where none may be used */
+    struct digest usable;        /* what the broker was told of it for provisional use */
+    struct digest inputs;        /* of its newest decision: inputs_digest () */
 };
 
 struct ledger_vote {
     struct digest lease, outcome, artifact, result;
-    char worker[64], owner[64];
+    struct digest inputs;        /* inputs_digest () of what it read */
+    char worker[64], owner[64], broker[64], store[64]; /* broker: of its lease; store: of its receipt, or empty */
     unsigned exit_status;
     int64_t time;                /* of the event, microseconds */
 };
@@ -50,6 +55,20 @@ int ledger_step_add (struct ledger *l, struct ledger_step *s, struct err *e);
 int ledger_step_put (struct ledger *l, const struct ledger_step *s, struct err *e);
 int ledger_step_find (struct ledger *l, const struct digest *sub, struct bytes name, struct ledger_step *s, struct err *e); /* 1, 0 */
 int ledger_steps_open (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e); /* not final, by key */
+
+int ledger_steps_all (struct ledger *l, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e);  /* by key */
+/* Steps on which the worker has a vote from `since` on, by key. */
+int ledger_steps_voted (struct ledger *l, const char *worker, int64_t since, int64_t after, unsigned limit, struct ledger_step *out, size_t *n, struct err *e);
+int ledger_step_get (struct ledger *l, int64_t key, struct ledger_step *s, struct err *e);                                 /* 1, 0 */
+
+/* Who has read a step's artifact by a lease of a step that needs it: it has no vote on it any more, in that round. */
+int ledger_reader_add (struct ledger *l, int64_t step, unsigned round, struct bytes owner, struct err *e);
+int ledger_readers (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const char *owner), void *arg, struct err *e);
+
+/* Roster sequence numbers up to which revocations were worked through. ledger_again: where the one in work stands; key 0: none is. */
+uint64_t ledger_roster (struct ledger *l);
+int ledger_roster_put (struct ledger *l, uint64_t seq, int64_t at, struct err *e);
+int64_t ledger_roster_at (struct ledger *l);
 
 /* result: the worker's DSSE envelope. Returns 1 added, 0 when that lease has voted. */
 int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struct ledger_vote *v, struct bytes result, struct err *e);

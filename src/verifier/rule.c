@@ -131,17 +131,17 @@ void rule_decide (const struct rule_input *in, struct decision *d)
         blocked = true;
     bool agreed = t.support >= p->agree && t.support > t.second && !lacks_trusted && !blocked;
 
-    if (agreed && !t.success) {
+    if (agreed && !in->inputs_trusted) {
+        d->state = STATE_PROVISIONAL;
+        (void) snprintf (d->reason, sizeof d->reason, "%u of %u owners agree%s, but an input is not trusted yet", d->support, d->votes, t.success ? "" : " that it fails");
+    } else if (agreed && !t.success) {
         d->state = STATE_FAILED;
         d->final = true;
         (void) snprintf (d->reason, sizeof d->reason, "%u of %u owners agree that it fails", d->support, d->votes);
-    } else if (agreed && in->inputs_trusted) {
+    } else if (agreed) {
         d->state = STATE_TRUSTED;
         d->final = true;
         (void) snprintf (d->reason, sizeof d->reason, "%u owners agree (%u needed)%s", d->support, p->agree, required ? ", a trusted worker among them" : "");
-    } else if (agreed) {
-        d->state = STATE_PROVISIONAL;
-        (void) snprintf (d->reason, sizeof d->reason, "agreed, but an input is not trusted yet");
     } else if (d->against) {
         /* Under "block" no further vote can settle it, but they tell one liar from a build that never repeats. */
         d->state = room ? STATE_DISPUTED : STATE_UNREPRODUCIBLE;

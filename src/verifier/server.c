@@ -28,7 +28,7 @@ struct server {
     zsock_t *router, *broker, *events;
     char broker_name[64];
     int signals;
-    bool stop, more, review;
+    bool stop, more, review, revoked;
     int64_t review_at;          /* key that judge_review goes on from */
     uint64_t request, asked;    /* asked: the replay on its way, or 0 */
     int64_t asked_at, heard_at, sent_at, news_at;
@@ -369,6 +369,14 @@ static void turn (struct server *s)
     }
     if (ok && s->review)
         s->review = s->review_at != 0;
+    if (ok && s->revoked) {
+        int more = judge_revoked (&s->judge, time_now_us (), &e);
+        s->revoked = more != 0;
+        if (more == -1) {
+            ledger_rollback (s->ledger);
+            ok = false;
+        }
+    }
     if (ok && ledger_commit (s->ledger, &e) == -1)
         ok = false;
     if (!ok) {
@@ -415,7 +423,7 @@ int server_run (struct server *s, struct err *e)
     while (!s->stop) {
         zmq_pollitem_t items[5] = { { zsock_resolve (s->router), 0, ZMQ_POLLIN, 0 }, { NULL, s->signals, ZMQ_POLLIN, 0 }, { NULL, realm_sync_fd (s->rl), ZMQ_POLLIN, 0 },
                                     { s->broker ? zsock_resolve (s->broker) : NULL, 0, ZMQ_POLLIN, 0 }, { s->events ? zsock_resolve (s->events) : NULL, 0, ZMQ_POLLIN, 0 } };
-        if (zmq_poll (items, s->broker ? 5 : 3, s->review || (s->more && !s->asked) ? 0 : 250) == -1 && zmq_errno () != EINTR)
+        if (zmq_poll (items, s->broker ? 5 : 3, s->review || s->revoked || (s->more && !s->asked) ? 0 : 250) == -1 && zmq_errno () != EINTR)
             return err_set (e, ERR_FAILED, "poll: %s", zmq_strerror (zmq_errno ()));
         if (items[1].revents) {
             struct signalfd_siginfo si;
@@ -423,7 +431,7 @@ int server_run (struct server *s, struct err *e)
                 s->stop = true;
         }
         if (items[2].revents && realm_poll (s->rl)) {
-            s->review = true;
+            s->review = s->revoked = true;
             s->review_at = 0;
         }
         questions (s);
@@ -458,7 +466,7 @@ int server_open (struct server **out, const struct verifier_conf *conf, const ch
     struct server *s = xcalloc (1, sizeof *s);
     s->conf = *conf;
     s->signals = signals;
-    s->review = true; /* the roster may have changed while we were away */
+    s->review = s->revoked = true; /* the roster may have changed while we were away */
     if (open_all (s, dir, e) == -1) {
         server_close (&s);
         return -1;

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Steps that start on what is not trusted yet: they run at once, only where their owner has no vote left to give on it; the trusted worker confirms
+# the same bits, and build and tests are trusted at once, with nothing run again; it gets other bits, and what ran on the wrong ones falls,
+# with the reason, down to the last step, and runs again on the right ones. Nobody is shown a digest before its verdict.
+. "$(dirname "$0")/lib.sh"
+realm --workers 4 --trusted 1
+for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; done
+image
+project p
+recipe <<'R'
+image: IMAGE
+steps:
+  build:
+    policy: {agree: 2, trusted: required, dissent: tolerate}
+    run: cp n /out/n
+    artifacts: [n]
+  test:
+    needs: [build]
+    start: provisional
+    policy: {agree: 1}
+    run: tr '\n\v' NV </in/build/n >/out/seen; echo >>/out/seen
+    artifacts: [seen]
+  report:
+    needs: [test]
+    start: provisional
+    policy: {agree: 1}
+    run: cp /in/test/seen /out/r
+    artifacts: [r]
+R
+trusted=worker-1
+steps_are() { # ID STATE OF BUILD, TEST, REPORT
+    [ "$(state_of "$1" build) $(state_of "$1" test) $(state_of "$1" report)" = "$2 $3 $4" ]
+}
+events() { timeout 3 assay watch --since 1 --json | grep "$1" || true; }
+leases() { events "$1" | grep '"kind":"leased"' | grep -c "\"step\":\"$2\"" || true; }
+
+say "one that is not trusted builds; the tests start on it at once, and are worth as much as it is"
+start one assay-worker --dir "$realm/worker-2"
+one=$pid
+echo same >"$repo/n"
+commit same
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 steps_are "$id" provisional provisional provisional
+[ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "leases"
+expect 0 assay status "$id"
+has out "an input is not trusted yet"
+expect 3 assay get "$id/report" -d "$scratch/no"
+events "$id" >"$scratch/ev"
+! grep -E '"digest":"[0-9a-f]{64}"' "$scratch/ev" || fail "a digest before the verdict"
+
+say "the trusted worker confirms: all of it is trusted at once, and nothing runs again"
+start trusted assay-worker --dir "$realm/$trusted"
+trusted_pid=$pid
+until_true 30 steps_are "$id" trusted trusted trusted
+[ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "something ran again"
+expect 0 assay get "$id/report" -d "$scratch/got"
+[ "$(cat "$scratch/got/r")" = sameN ] || fail "content"
+kill "$one" "$trusted_pid"
+wait "$one" "$trusted_pid" || true
+
+say "a liar builds; what ran on its bits falls when the others disagree, and runs again on the right ones"
+start liar assay-worker-liar --dir "$realm/worker-3"
+echo right >"$repo/n"
+commit right
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 steps_are "$id" provisional provisional provisional
+start trusted assay-worker --dir "$realm/$trusted"
+start four assay-worker --dir "$realm/worker-4"
+until_true 60 steps_are "$id" trusted trusted trusted
+events "$id" >"$scratch/ev"
+grep '"kind":"fallen"' "$scratch/ev" | grep '"step":"test"' | grep -q "turned out other than what it ran on" || fail "no event says that the test fell"
+grep '"kind":"verdict"' "$scratch/ev" | grep '"step":"test"' | grep -q '"state":"pending"' || fail "the test's verdict did not fall"
+grep '"kind":"verdict"' "$scratch/ev" | grep '"step":"report"' | grep -q '"state":"pending"' || fail "the report's verdict did not fall with it"
+expect 0 assay get "$id/report" -d "$scratch/got2"
+[ "$(cat "$scratch/got2/r")" = rightN ] || fail "content"
+expect 0 assay get "$id/test" -d "$scratch/got3"
+[ "$(cat "$scratch/got3/seen")" = rightN ] || fail "content"
+done_ok
