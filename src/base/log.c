@@ -64,7 +64,7 @@ LOG_FUNCTION (log_warn, LOG_LEVEL_WARN)
 LOG_FUNCTION (log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION (log_debug, LOG_LEVEL_DEBUG)
 
-void log_peer (const char *peer, const struct err *e)
+bool log_peer (const char *peer, const struct err *e)
 {
     int64_t now = time_mono_ms ();
     size_t slot = 0;
@@ -100,6 +100,7 @@ void log_peer (const char *peer, const struct err *e)
         if (threshold >= LOG_LEVEL_WARN)
             emit (LOG_LEVEL_WARN, text);
     }
+    return print;
 }
 
 unsigned long log_peer_count (void)

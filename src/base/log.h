@@ -7,6 +7,8 @@
 #ifndef ASSAY_BASE_LOG_H
 #define ASSAY_BASE_LOG_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -17,7 +19,7 @@ void log_warn (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 void log_info (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 void log_debug (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 /* `peer` names who (principal, or transport key's first 8 hex digits). Counts every call, prints the first of a minute. */
-void log_peer (const char *peer, const struct err *e);
+bool log_peer (const char *peer, const struct err *e); /* true: a line was written, the first of this minute */
 unsigned long log_peer_count (void); /* all misbehaviour so far, for tests and metrics */
 
 #endif

@@ -278,16 +278,16 @@ int on_report (struct ask *a, struct err *e)
     const struct msg_report *q = &a->m->u.report;
     struct sub_row sub = { 0 };
     char worker[64], step[64], reason[256];
-    int found = state_sub_find (a->s->state, &q->id, &sub, e), rc = found == 1 ? 0 : -1;
+    int found = digest_zero (&q->id) ? 1 : state_sub_find (a->s->state, &q->id, &sub, e), rc = found == 1 ? 0 : -1; /* none: it is of no submission */
     const struct principal *p = roster_findb (realm_roster (a->s->rl), q->worker);
     if (found == 0)
         err_code (e, EC_NOT_FOUND, "no such submission");
-    if (rc == 0 && !principal_project (a->sender, bytes_str (sub.project)))
+    if (rc == 0 && *sub.project && !principal_project (a->sender, bytes_str (sub.project)))
         rc = err_code (e, EC_NOT_ALLOWED, "%s has no word on project %s", a->sender->name, sub.project);
     if (rc == 0 && (!p || !bytes_copy (q->worker, worker, sizeof worker) || !bytes_copy (q->step, step, sizeof step) || !bytes_copy (q->reason, reason, sizeof reason)))
         rc = err_code (e, EC_NOT_FOUND, "no principal of that name");
     if (rc == 0)
-        rc = event_add (a->s, &(struct event_fields){ .kind = "refused", .project = sub.project, .id = sub.id, .step = step, .worker = worker, .owner = p->owner, .reason = reason },
+        rc = event_add (a->s, &(struct event_fields){ .kind = "refused", .project = sub.project, .id = q->id, .step = step, .worker = worker, .owner = p->owner, .reason = reason },
                         NULL, e);
     if (rc == 0) {
         struct msg ok = MSG_INIT (ok, a->m->request);

@@ -157,6 +157,10 @@ int cmd_get (struct cli *c, int argc, char **argv)
             e.kind = ERR_UNTRUSTED;
         return cli_fail ("get", &e);
     }
+    if (verdict_stands (rl, &v, &e) == -1) {
+        err_wrap (&e, "%s", name);
+        return cli_fail ("get", &e);
+    }
     if (may_use (&v, name, provisional, &e) == -1 || fetch (c, rl, &v, dir, provisional, &e) == -1)
         return cli_fail ("get", &e);
     printf ("%s  sha256:%s  %s%s%s: %u of %u owners\n", dir, digest_hex (&v.artifact, hex), cli_colour (c, v.state), v.state, cli_reset (c), v.support,

@@ -25,6 +25,8 @@ struct client *stream_client (struct stream *s); /* its connection to the broker
 
 /* The verdict in an event of kind "verdict" or in an envelope, its signature checked against the realm's verifier; verdict_release. */
 int verdict_open (struct realm *rl, struct bytes envelope, struct verdict *v, struct err *e);
+/* Does each vote that it counted still stand? EC_REVOKED (untrusted) naming the worker if not: it is being decided again. */
+int verdict_stands (struct realm *rl, const struct verdict *v, struct err *e);
 
 /* Which steps were submitted and which have their final verdict. */
 struct tracker;

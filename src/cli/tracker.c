@@ -38,6 +38,16 @@ int verdict_open (struct realm *rl, struct bytes raw, struct verdict *v, struct 
     return rc == -1 ? err_wrap (e, "verdict") : 0;
 }
 
+int verdict_stands (struct realm *rl, const struct verdict *v, struct err *e)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const struct principal *p = roster_find (realm_roster (rl), v->counts[i].worker);
+        if (v->counts[i].counted && (!p || !principal_good_at (p, v->counts[i].time)))
+            return err_set (e, ERR_UNTRUSTED, "it counts a vote of %s, whose key was revoked with effect from before that: it is being decided again", v->counts[i].worker);
+    }
+    return 0;
+}
+
 bool state_is_open (struct bytes state)
 {
     return state.len == 0 || bytes_eqs (state, "pending") || bytes_eqs (state, "provisional") || bytes_eqs (state, "disputed") ||

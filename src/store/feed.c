@@ -50,6 +50,19 @@ on_submission (struct server *s, const struct msg_event *ev)
     envelope_release (&v);
 }
 
+static int
+keep_verdict (struct server *s, const struct verdict *d, struct err *e)
+{
+    BUF (votes);
+
+    for (size_t i = 0; i < d->count; i++)
+        if (d->counts[i].counted)
+            buf_addf (&votes, "%s %lld\n", d->counts[i].worker, (long long) d->counts[i].time);
+    struct index_said v = { .submission = d->submission, .artifact = d->artifact, .step = d->step, .project = d->project,
+                            .trusted = strcmp (d->state, "trusted") == 0, .index = d->index, .votes = buf_str (&votes) };
+    return index_verdict (s->index, &v, e);
+}
+
 static void
 on_verdict (struct server *s, const struct msg_event *ev)
 {
@@ -69,7 +82,7 @@ on_verdict (struct server *s, const struct msg_event *ev)
         goto bad;
     if (!principal_good_at (p, d.time) || !principal_project (p, bytes_str (d.project)))
         err_code (&e, EC_NOT_ALLOWED, "verifier %s has no word on project %s", p->name, d.project);
-    else if (index_verdict (s->index, &d.submission, d.step, d.project, &d.artifact, strcmp (d.state, "trusted") == 0, &e) == 0) {
+    else if (keep_verdict (s, &d, &e) == 0) {
         verdict_release (&d);
         envelope_release (&v);
         return;
@@ -196,4 +209,20 @@ events_ready (struct server *s)
         net_in_release (&in);
     }
     events_tick (s, time_mono_ms ());
+}
+
+void
+feed_report (struct server *s, const struct digest *submission, struct bytes step, const char *worker, const char *reason)
+{
+    struct msg m = MSG_INIT (report, 1);
+    struct err e = ERR_INIT;
+    BUF (frame);
+
+    m.u.report.id = *submission;
+    m.u.report.step = step;
+    m.u.report.worker = bytes_str (worker);
+    m.u.report.reason = bytes_of (reason, strnlen (reason, 255));
+    msg_encode (&m, &frame);
+    if (s->broker == NULL || net_send (s->broker, bytes_of (NULL, 0), buf_bytes (&frame), &e) == -1)
+        log_debug ("report not sent worker=%s", worker);
 }

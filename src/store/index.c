@@ -17,11 +17,15 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS artifact_owner ON artifact (owner, bytes);"
     "CREATE INDEX IF NOT EXISTS artifact_ref ON artifact (project, ref, submission, time);"
     "CREATE TABLE IF NOT EXISTS verdict (submission BLOB NOT NULL, step TEXT NOT NULL, project TEXT NOT NULL, artifact BLOB NOT NULL,"
-    " trusted INTEGER NOT NULL, PRIMARY KEY (submission, step)) STRICT;"
+    " trusted INTEGER NOT NULL, idx INTEGER NOT NULL DEFAULT 0, votes TEXT NOT NULL DEFAULT '', PRIMARY KEY (submission, step)) STRICT;"
+    "CREATE TABLE IF NOT EXISTS sent (owner TEXT NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (owner, blob)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS verdict_artifact ON verdict (artifact);"
     "CREATE TABLE IF NOT EXISTS keep (submission BLOB PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS name (name TEXT PRIMARY KEY, artifact BLOB NOT NULL, time INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;";
+
+/* Columns that an earlier version did not have; where they are there, this fails and changes nothing. */
+static const char *const upgrades[] = { "ALTER TABLE verdict ADD COLUMN idx INTEGER NOT NULL DEFAULT 0", "ALTER TABLE verdict ADD COLUMN votes TEXT NOT NULL DEFAULT ''" };
 
 static int
 sql_fail (struct index_db *db, struct err *e, const char *what)
@@ -40,6 +44,8 @@ index_open (struct index_db **out, const char *path, struct err *e)
         index_close (&db);
         return -1;
     }
+    for (size_t i = 0; i < sizeof upgrades / sizeof *upgrades; i++)
+        (void) sqlite3_exec (db->sql, upgrades[i], NULL, NULL, NULL);
     *out = db;
     return 0;
 }
@@ -125,12 +131,12 @@ index_has (struct index_db *db, const struct digest *artifact)
 }
 
 void
-index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (void *arg, const char *project, bool trusted), void *arg)
+index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (void *arg, const char *project, bool trusted, const char *votes), void *arg)
 {
-    sqlite3_stmt *q = QUERY (db, "SELECT project, 0 FROM artifact WHERE artifact = ?1 UNION SELECT project, trusted FROM verdict WHERE artifact = ?1", "d", artifact);
+    sqlite3_stmt *q = QUERY (db, "SELECT project, 0, '' FROM artifact WHERE artifact = ?1 UNION SELECT project, trusted, votes FROM verdict WHERE artifact = ?1", "d", artifact);
 
     while (q != NULL && sqlite3_step (q) == SQLITE_ROW)
-        fn (arg, (const char *) sqlite3_column_text (q, 0), sqlite3_column_int (q, 1) != 0);
+        fn (arg, (const char *) sqlite3_column_text (q, 0), sqlite3_column_int (q, 1) != 0, (const char *) sqlite3_column_text (q, 2));
     sqlite3_finalize (q);
 }
 
@@ -143,11 +149,35 @@ index_keep (struct index_db *db, const struct digest *submission, uint64_t keep,
 }
 
 int
-index_verdict (struct index_db *db, const struct digest *submission, const char *step, const char *project, const struct digest *artifact, bool trusted, struct err *e)
+index_verdict (struct index_db *db, const struct index_said *v, struct err *e)
 {
-    int64_t t = trusted;
+    int64_t t = v->trusted, index = (int64_t) v->index;
 
-    return run (db, QUERY (db, "INSERT OR REPLACE INTO verdict VALUES (?,?,?,?,?)", "dssdi", submission, step, project, artifact, &t), "verdict", e);
+    return run (db, QUERY (db, "INSERT INTO verdict (submission, step, project, artifact, trusted, idx, votes) VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (submission, step)"
+                               " DO UPDATE SET project=?3, artifact=?4, trusted=?5, idx=?6, votes=?7 WHERE idx < ?6", "dssdiis", &v->submission, v->step, v->project,
+                           &v->artifact, &t, &index, v->votes), "verdict", e);
+}
+
+int
+index_sent (struct index_db *db, struct bytes owner, const struct digest *blobs, size_t n, struct err *e)
+{
+    sqlite3_stmt *q = NULL;
+    int r = sqlite3_prepare_v2 (db->sql, "INSERT OR IGNORE INTO sent VALUES (?1, ?2)", -1, &q, NULL) == SQLITE_OK ? SQLITE_DONE : SQLITE_ERROR;
+
+    for (size_t i = 0; r == SQLITE_DONE && i < n; i++) {
+        sqlite3_reset (q);
+        sqlite3_bind_text (q, 1, owner.len ? (const char *) owner.p : "", (int) owner.len, SQLITE_STATIC);
+        sqlite3_bind_blob (q, 2, blobs[i].b, sizeof blobs[i].b, SQLITE_STATIC);
+        r = sqlite3_step (q);
+    }
+    sqlite3_finalize (q);
+    return r == SQLITE_DONE ? 0 : sql_fail (db, e, "sent");
+}
+
+bool
+index_has_sent (struct index_db *db, struct bytes owner, const struct digest *blob)
+{
+    return number (QUERY (db, "SELECT count(*) FROM sent WHERE owner = ? AND blob = ?", "bd", &owner, blob)) > 0;
 }
 
 uint64_t

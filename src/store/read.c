@@ -1,6 +1,7 @@
 /* read.c: artifacts going out, and names. No byte of a blob leaves before the whole of it was found good. */
 #include "store/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #define READ_IDLE_MS 600000
 
 struct holders {
+    const struct roster *roster;
     struct access_project *v;
     size_t n;
 };
@@ -26,10 +28,31 @@ read_release (struct read_open **rp)
     *rp = NULL;
 }
 
+/* Does each vote that a verdict rests on still count? One that was revoked since makes the verdict void, from that moment on and not only
+ * when the verifier's next word comes. */
+static bool
+votes_stand (const struct roster *r, const char *votes)
+{
+    for (const char *line = votes; *line != '\0';) {
+        char name[64];
+        long long time;
+        if (sscanf (line, "%63s %lld", name, &time) != 2)
+            return false;
+        const struct principal *p = roster_find (r, name);
+        if (p == NULL || !principal_good_at (p, (int64_t) time))
+            return false;
+        line += strcspn (line, "\n");
+        line += *line == '\n';
+    }
+    return true;
+}
+
 static void
-add_holder (void *arg, const char *project, bool trusted)
+add_holder (void *arg, const char *project, bool trusted, const char *votes)
 {
     struct holders *h = arg;
+
+    trusted = trusted && votes_stand (h->roster, votes);
 
     h->v = xrealloc (h->v, (h->n + 1) * sizeof *h->v);
     h->v[h->n++] = (struct access_project){ xstrdup (project), trusted };
@@ -39,7 +62,7 @@ static int
 may_read (struct ask *a, const struct msg_get_open *g, int64_t *until, struct err *e)
 {
     struct access_ask q = { .sender = a->sender, .artifact = g->artifact, .provisional = g->provisional == 1 };
-    struct holders h = { NULL, 0 };
+    struct holders h = { realm_roster (a->s->rl), NULL, 0 };
     struct lease l;
     int r;
 
@@ -49,6 +72,8 @@ may_read (struct ask *a, const struct msg_get_open *g, int64_t *until, struct er
             return -1;
         *until = (int64_t) l.body.u.lease_body.expires;
         q.lease = &l;
+        a->submission = l.body.u.lease_body.submission;
+        (void) bytes_copy (l.body.u.lease_body.step, a->step, sizeof a->step);
     }
     q.image = index_named (a->s->index, &g->artifact);
     index_projects (a->s->index, &g->artifact, add_holder, &h);

@@ -95,7 +95,7 @@ on_message (struct server *s, struct net_in *in)
 {
     const struct principal *p = in->has_peer ? roster_by_transport (realm_roster (s->rl), in->peer) : NULL;
     struct msg m = { 0 };
-    struct ask a = { s, in, &m, p };
+    struct ask a = { .s = s, .in = in, .m = &m, .sender = p };
     struct err e = ERR_INIT;
     char peer[17];
     int r;
@@ -110,8 +110,8 @@ on_message (struct server *s, struct net_in *in)
         if (r == -1)
             refuse (s, in, m.request, &e);
         msg_release (&m);
-        if (r == -1 && e.code != EC_BUSY)
-            log_peer (p->name, &e);
+        if (r == -1 && e.code != EC_BUSY && log_peer (p->name, &e) && e.code == EC_NOT_ALLOWED && (p->roles & ROLE_WORKER))
+            feed_report (s, &a.submission, bytes_str (a.step), p->name, e.msg);
         return;
     }
     refuse (s, in, 0, &e);

@@ -89,6 +89,8 @@ struct ask {                               /* a request being answered */
     const struct net_in *in;
     const struct msg *m;
     const struct principal *sender;
+    struct digest submission;              /* of the lease that came with it; zero: none */
+    char step[64];
 };
 int reply (struct server *s, const uint8_t *route, size_t route_len, const struct msg *m);
 int ask_reply (const struct ask *a, struct msg *m);
@@ -109,5 +111,7 @@ void read_release (struct read_open **r);
 void events_tick (struct server *s, int64_t mono);   /* feed.c: the broker's events */
 void events_ready (struct server *s);
 void events_close (struct server *s);
+/* Tell all who watch what a worker tried here; submission zero: not of any. Lost when the broker is away: our log has it. */
+void feed_report (struct server *s, const struct digest *submission, struct bytes step, const char *worker, const char *reason);
 
 #endif

@@ -55,7 +55,8 @@ upload_id (const struct digest *lease, const struct digest *artifact, const char
     return d;
 }
 
-/* Which blobs are wanted, decided once: what is here counts as here from now on, since open uploads are roots of the sweep. */
+/* Which blobs are wanted: those that are not here, and those that only others have sent so far. A worker that could name a blob without having
+ * its bytes could give another's result out as its own. Decided once: what is here counts as here from now on, since open uploads are roots of the sweep. */
 static void
 upload_plan (struct server *s, struct upload *u)
 {
@@ -68,7 +69,8 @@ upload_plan (struct server *s, struct upload *u)
     for (size_t i = 0; i < count; i++) {
         const struct manifest_entry *entry = &u->m.v[all[i]];
         uint64_t size;
-        if (cas_has (s->cas, &entry->digest, &size) && size == entry->size)
+        if (cas_has (s->cas, &entry->digest, &size) && size == entry->size
+            && (digest_zero (&u->lease_id) || entry->size == 0 || index_has_sent (s->index, bytes_str (u->owner), &entry->digest)))
             continue;
         bits[i / 8] |= (uint8_t) (1u << (i % 8));
         u->blobs[u->blob_count++] = all[i];
@@ -327,6 +329,21 @@ send_receipt (struct server *s, struct upload *u, int64_t now)
     reply (s, u->route, u->route_len, &m);
 }
 
+static int
+sent (struct server *s, const struct upload *u, struct err *e)
+{
+    CLEANUP (free_ptr) struct digest *list = xcalloc (u->blob_count + 1, sizeof *list);
+
+    if (digest_zero (&u->lease_id) || u->blob_count == 0)
+        return 0;
+    for (size_t i = 0; i < u->blob_count; i++)
+        list[i] = u->m.v[u->blobs[i]].digest;
+    if (index_begin (s->index, e) == -1)
+        return -1;
+    int r = index_sent (s->index, bytes_str (u->owner), list, u->blob_count, e);
+    return index_end (s->index, r == 0 ? e : NULL) == -1 ? -1 : r;
+}
+
 static void
 upload_synced (struct server *s, struct upload *u)
 {
@@ -336,7 +353,7 @@ upload_synced (struct server *s, struct upload *u)
                              .worker = bytes_str (u->sender), .bytes = u->bytes, .time = now };
     char hex[DIGEST_HEX];
 
-    if (u->result.kind == ERR_NONE && index_add (s->index, &row, &u->result) == 0) {
+    if (u->result.kind == ERR_NONE && sent (s, u, &u->result) == 0 && index_add (s->index, &row, &u->result) == 0) {
         send_receipt (s, u, now);
         log_info ("artifact stored artifact=%s bytes=%llu worker=%s project=%s step=%s", digest_hex (&u->artifact, hex),
                   (unsigned long long) u->bytes, u->sender, u->project, u->step);

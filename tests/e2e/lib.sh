@@ -17,7 +17,11 @@ clean() {
     status=$?
     trap - EXIT INT TERM
     for p in $pids; do kill "$p" 2>/dev/null || true; done
+    # one that does not end by itself must not hold the others up
+    (sleep 30; for p in $pids; do kill -9 "$p" 2>/dev/null || true; done) >/dev/null 2>&1 &
+    guard=$!
     for p in $pids; do wait "$p" 2>/dev/null || true; done
+    kill "$guard" 2>/dev/null || true
     if [ "$status" != 0 ] && [ "$status" != 77 ]; then
         echo "--- FAILED (status $status); the ends of the logs:"
         for f in "$scratch"/*.log; do [ -f "$f" ] && { echo "== ${f##*/}"; tail -n 40 "$f"; }; done

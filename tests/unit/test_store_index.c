@@ -28,8 +28,9 @@ add (struct index_db *db, int n, const char *project, const char *ref, uint64_t 
 static bool has (struct index_db *db, int n) { struct digest d = num ('a', n); return index_has (db, &d); }
 
 static void
-see (void *arg, const char *project, bool trusted)
+see (void *arg, const char *project, bool trusted, const char *votes)
 {
+    (void) votes;
     (void) project;
     *(bool *) arg |= trusted;
 }
@@ -51,7 +52,8 @@ Test (store_index, retention_verdicts_and_quota)
     cr_assert_eq (index_owner_bytes (db, bytes_str ("o")), 100);
     struct digest s6 = num ('s', 6), a6 = num ('a', 6), a1 = num ('a', 1), s2 = num ('s', 2);
 
-    cr_assert_eq (index_verdict (db, &s6, "build", "p", &a6, true, &e), 0);
+    struct index_said said = { .submission = s6, .artifact = a6, .step = "build", .project = "p", .trusted = true, .index = 3, .votes = "w1 5\n" };
+    cr_assert_eq (index_verdict (db, &said, &e), 0);
     index_projects (db, &a6, see, &trusted);
     cr_assert (trusted);
     cr_assert_eq (index_name (db, bytes_str ("image/x"), &a1, 1, &e), 0);
@@ -62,10 +64,21 @@ Test (store_index, retention_verdicts_and_quota)
     static const bool kept[] = { 0, true /* named */, true /* asked for 9 */, false, true, true, true /* trusted tag */, false, true, true, true /* other project */ };
     for (int i = 1; i <= 10; i++)
         cr_assert_eq (has (db, i), kept[i], "artifact %d", i);
-    cr_assert_eq (index_verdict (db, &s6, "build", "p", &a6, false, &e), 0);
+    said.trusted = false;
+    said.index = 2;
+    cr_assert_eq (index_verdict (db, &said, &e), 0);
+    trusted = false;
+    index_projects (db, &a6, see, &trusted);
+    cr_assert (trusted, "an older verdict changes nothing, however late it comes");
+    said.index = 4;
+    cr_assert_eq (index_verdict (db, &said, &e), 0);
     trusted = false;
     index_projects (db, &a6, see, &trusted);
     cr_assert_not (trusted, "a verdict can fall again");
+    cr_assert_not (index_has_sent (db, bytes_str ("alice"), &a1));
+    cr_assert_eq (index_sent (db, bytes_str ("alice"), &a1, 1, &e), 0, "%s", e.msg);
+    cr_assert_eq (index_sent (db, bytes_str ("alice"), &a1, 1, &e), 0, "%s", e.msg);
+    cr_assert (index_has_sent (db, bytes_str ("alice"), &a1) && !index_has_sent (db, bytes_str ("bob"), &a1) && !index_has_sent (db, bytes_str ("alice"), &a6));
     cr_assert_eq (index_set_seq (db, 77, &e), 0);
     index_close (&db);
     cr_assert_eq (index_open (&db, path, &e), 0);
