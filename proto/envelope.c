@@ -193,3 +193,13 @@ int seal_open (const uint8_t seal_pub[32], const uint8_t *seal_sec, struct bytes
     }
     return 0;
 }
+
+void signature_make (const struct sign_key *key, struct bytes text, uint8_t sig[64])
+{
+    crypto_sign_detached (sig, NULL, text.p, text.len, key->sec);
+}
+
+bool signature_good (const uint8_t pub[32], struct bytes text, const uint8_t sig[64])
+{
+    return crypto_sign_verify_detached (sig, text.p, text.len, pub) == 0;
+}

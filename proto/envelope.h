@@ -36,6 +36,10 @@ struct digest envelope_id (const struct envelope *v);
 void envelope_sign_json (const char *type, struct bytes body, const struct sign_key *key, struct buf *out);
 int envelope_open_json (struct bytes raw, const char *type, struct envelope *v, struct err *e);
 
+/* Ed25519 over bytes that no envelope can be (they never begin with "DSSEv1"): for formats of others, that have an own way to separate domains. */
+void signature_make (const struct sign_key *key, struct bytes text, uint8_t sig[64]);
+bool signature_good (const uint8_t pub[32], struct bytes text, const uint8_t sig[64]);
+
 /* crypto_box_seal to a sealing key (X25519). seal_sec: 32 bytes. */
 void seal_to (const uint8_t seal_pub[32], struct bytes plain, struct buf *out);
 int seal_open (const uint8_t seal_pub[32], const uint8_t *seal_sec, struct bytes sealed, struct buf *out, struct err *e);

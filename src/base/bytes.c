@@ -296,6 +296,9 @@ bool base64_decode (struct bytes text, struct buf *out)
     const char *end = NULL;
     if (text.len == 0)
         return true;
+    for (size_t i = 0; i < text.len; i++) /* libsodium takes some bytes beyond ASCII for letters */
+        if (text.p[i] >= 0x80)
+            return false;
     uint8_t *at = buf_grow (out, max);
     if (sodium_base642bin (at, max, (const char *) text.p, text.len, NULL, &got, &end, sodium_base64_VARIANT_ORIGINAL) != 0
         || end != (const char *) text.p + text.len) {
