@@ -159,11 +159,14 @@ void worker_hello (struct ask *a);                   /* a worker's connection is
 void worker_heard (struct server *s, const struct principal *p, const struct route *r);
 struct worker *worker_find (struct server *s, const char *name);
 bool worker_on (struct server *s, const char *name, const struct route *r);
-int leases_give (struct server *s, struct err *e);
+bool worker_sidelined (const struct server *s, const char *worker, int64_t mono); /* gets no leases for now (mono: monotonic ms) */
 int leases_check (struct server *s, struct err *e);  /* deadlines, silent and revoked workers */
 int leases_revoke (struct server *s, const struct step_row *step, const char *reason, struct err *e); /* all open ones of a step */
 int votes_forget (struct server *s, int64_t step, struct err *e);
 void workers_release (struct server *s);
+
+/* grant.c */
+int leases_give (struct server *s, struct err *e);
 
 /* logs.c */
 int on_log (struct ask *a, struct err *e);
