@@ -27,6 +27,8 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS verdict (idx INTEGER PRIMARY KEY, step INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;"
     "CREATE INDEX IF NOT EXISTS verdict_step ON verdict (step, idx);"
+    "CREATE TABLE IF NOT EXISTS tile (level INTEGER NOT NULL, n INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (level, n)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS cosignature (size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL, PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
 
 /* From schema 1: what came with steps that use each other's artifacts. */
@@ -41,7 +43,8 @@ static const char upgrade[] =
 
 enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_VOTES, Q_VERDICT_ADD,
-    Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_STEPS_ALL, Q_STEPS_VOTED, Q_STEP_GET, Q_READER_ADD, Q_READERS, Q_ROSTER, Q_COUNT
+    Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_STEPS_ALL, Q_STEPS_VOTED, Q_STEP_GET, Q_READER_ADD, Q_READERS, Q_ROSTER,
+    Q_TILE_PUT, Q_TILE_GET, Q_COSIGN, Q_COSIGN_TRIM, Q_COSIGNED, Q_COSIGNATURES, Q_VERDICT_AT, Q_COUNT
 };
 static const char *const texts[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -67,6 +70,13 @@ static const char *const texts[Q_COUNT] = {
     [Q_SENT] = "DELETE FROM outbox WHERE id = ?1",
     [Q_STEPS_ALL] = "SELECT " STEP " WHERE key > ?1 ORDER BY key LIMIT ?2",
     [Q_STEPS_VOTED] = "SELECT " STEP " WHERE key IN (SELECT DISTINCT step FROM vote WHERE worker = ?1 AND step > ?2 AND time >= ?3 ORDER BY step LIMIT ?4) ORDER BY key",
+    [Q_TILE_PUT] = "INSERT OR REPLACE INTO tile (level, n, hashes) VALUES (?1, ?2, ?3)",
+    [Q_TILE_GET] = "SELECT hashes FROM tile WHERE level = ?1 AND n = ?2",
+    [Q_COSIGN] = "INSERT OR REPLACE INTO cosignature (size, name, line) VALUES (?1, ?2, ?3)",
+    [Q_COSIGN_TRIM] = "DELETE FROM cosignature WHERE name = ?1 AND size < (SELECT min(size) FROM (SELECT size FROM cosignature WHERE name = ?1 ORDER BY size DESC LIMIT 64))",
+    [Q_COSIGNED] = "SELECT size FROM cosignature GROUP BY size HAVING count(*) >= ?1 ORDER BY size DESC LIMIT 1",
+    [Q_COSIGNATURES] = "SELECT line FROM cosignature WHERE size = ?1 ORDER BY name LIMIT 31",
+    [Q_VERDICT_AT] = "SELECT envelope FROM verdict WHERE idx = ?1",
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
     [Q_READER_ADD] = "INSERT OR IGNORE INTO reader (step, round, owner) VALUES (?1, ?2, ?3)",
     [Q_READERS] = "SELECT owner FROM reader WHERE step = ?1 AND round = ?2",
@@ -78,6 +88,12 @@ struct ledger {
     sqlite3_stmt *q[Q_COUNT];
     uint64_t position, position_begun, index, index_begun, roster, roster_begun;
     int64_t roster_at, roster_at_begun;
+    struct tail {                /* the last tile of a level, as far as it is filled */
+        struct digest v[TLOG_TILE];
+        uint64_t n;              /* hashes in the level */
+        bool dirty;
+    } tail[TLOG_LEVELS];
+    struct digest read[TLOG_TILE]; /* the tile that was read last */
 };
 
 static int fail (struct ledger *l, struct err *e, const char *what)
@@ -133,6 +149,127 @@ static int64_t number (struct ledger *l, const char *text)
     return v;
 }
 
+/* ---- the tree ---- */
+
+/* -1 an error, 0 not there, else the number of hashes in out. */
+static int tile_read (struct ledger *l, unsigned level, uint64_t n, struct digest out[TLOG_TILE], struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_TILE_GET);
+    sqlite3_bind_int64 (q, 1, level);
+    sqlite3_bind_int64 (q, 2, (int64_t) n);
+    int rc = sqlite3_step (q), count = 0;
+    if (rc == SQLITE_ROW) {
+        int bytes = sqlite3_column_bytes (q, 0);
+        if (bytes % 32 || bytes / 32 > (int) TLOG_TILE)
+            rc = SQLITE_CORRUPT;
+        else if (bytes)
+            memcpy (out, sqlite3_column_blob (q, 0), (size_t) bytes);
+        count = bytes / 32;
+    }
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? count : rc == SQLITE_DONE ? 0 : fail (l, e, "tile");
+}
+
+static int tails_load (struct ledger *l, struct err *e)
+{
+    for (unsigned level = 0; level < TLOG_LEVELS; level++) {
+        struct tail *t = &l->tail[level];
+        char text[128];
+        (void) snprintf (text, sizeof text, "SELECT coalesce(max(n), -1) FROM tile WHERE level = %u", level);
+        int64_t last = number (l, text);
+        memset (t, 0, sizeof *t);
+        if (last < 0)
+            continue;
+        int count = tile_read (l, level, (uint64_t) last, t->v, e);
+        if (count == -1)
+            return -1;
+        t->n = (uint64_t) last * TLOG_TILE + (uint64_t) count;
+    }
+    return 0;
+}
+
+static int tail_write (struct ledger *l, unsigned level, struct err *e)
+{
+    struct tail *t = &l->tail[level];
+    uint64_t n = (t->n - 1) / TLOG_TILE;
+    sqlite3_stmt *q = query (l, Q_TILE_PUT);
+    sqlite3_bind_int64 (q, 1, level);
+    sqlite3_bind_int64 (q, 2, (int64_t) n);
+    sqlite3_bind_blob (q, 3, t->v, (int) ((t->n - n * TLOG_TILE) * sizeof *t->v), SQLITE_STATIC);
+    t->dirty = false;
+    return run (l, q, "tile", e);
+}
+
+static int tails_write (struct ledger *l, struct err *e)
+{
+    for (unsigned level = 0; level < TLOG_LEVELS; level++)
+        if (l->tail[level].dirty && tail_write (l, level, e) == -1)
+            return -1;
+    return 0;
+}
+
+static int tree_append (struct ledger *l, struct bytes entry, struct err *e)
+{
+    struct digest hash = tlog_leaf (entry);
+    for (unsigned level = 0; level < TLOG_LEVELS; level++) {
+        struct tail *t = &l->tail[level];
+        t->v[t->n++ % TLOG_TILE] = hash;
+        t->dirty = true;
+        if (t->n % TLOG_TILE)
+            return 0;
+        hash = tlog_tile_root (t->v);
+        if (tail_write (l, level, e) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+static int tree_tile (void *arg, unsigned level, uint64_t n, const struct digest **hashes, size_t *count, struct err *e)
+{
+    struct ledger *l = arg;
+    if (level < TLOG_LEVELS && l->tail[level].n && n == (l->tail[level].n - 1) / TLOG_TILE) {
+        *hashes = l->tail[level].v;
+        *count = (size_t) (l->tail[level].n - n * TLOG_TILE);
+        return 0;
+    }
+    int got = level < TLOG_LEVELS ? tile_read (l, level, n, l->read, e) : 0;
+    if (got <= 0)
+        return got == -1 ? -1 : err_code (e, EC_NOT_FOUND, "verdict log: no tile %u/%llu", level, (unsigned long long) n);
+    *hashes = l->read;
+    *count = (size_t) got;
+    return 0;
+}
+
+struct tlog_source ledger_tiles (struct ledger *l)
+{
+    return (struct tlog_source){ tree_tile, l };
+}
+
+/* A ledger of a version that had no tree. */
+static int tree_catch_up (struct ledger *l, struct err *e)
+{
+    if (l->tail[0].n > l->index)
+        return err_set (e, ERR_DAMAGED, "the verdict log has %llu verdicts, and its tree %llu", (unsigned long long) l->index, (unsigned long long) l->tail[0].n);
+    if (l->tail[0].n == l->index)
+        return 0;
+    int rc = run (l, query (l, Q_BEGIN), "begin", e);
+    while (rc == 0 && l->tail[0].n < l->index) {
+        BUF (entry);
+        sqlite3_stmt *q = query (l, Q_VERDICT_AT);
+        sqlite3_bind_int64 (q, 1, (int64_t) l->tail[0].n + 1);
+        if (sqlite3_step (q) == SQLITE_ROW)
+            buf_add (&entry, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+        else
+            rc = err_set (e, ERR_DAMAGED, "verdict %llu is missing in the log", (unsigned long long) l->tail[0].n + 1);
+        sqlite3_reset (q);
+        if (rc == 0)
+            rc = tree_append (l, buf_bytes (&entry), e);
+    }
+    if (rc == 0)
+        rc = tails_write (l, e);
+    return rc == 0 ? run (l, query (l, Q_COMMIT), "commit", e) : -1;
+}
+
 int ledger_open (struct ledger **out, const char *path, struct err *e)
 {
     struct ledger *l = xcalloc (1, sizeof *l);
@@ -164,6 +301,10 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     l->index = (uint64_t) index;
     l->roster = (uint64_t) number (l, "SELECT value FROM counter WHERE name = 'roster'");
     l->roster_at = number (l, "SELECT value FROM counter WHERE name = 'roster_at'");
+    if (tails_load (l, e) == -1 || tree_catch_up (l, e) == -1) {
+        ledger_close (&l);
+        return -1;
+    }
     *out = l;
     return 0;
 }
@@ -195,6 +336,8 @@ void ledger_rollback (struct ledger *l)
     if (!sqlite3_get_autocommit (l->sql))
         (void) run (l, query (l, Q_ROLLBACK), "rollback", &none);
     l->position = l->position_begun;
+    if (l->index != l->index_begun)
+        (void) tails_load (l, &none);
     l->index = l->index_begun;
     l->roster = l->roster_begun;
     l->roster_at = l->roster_at_begun;
@@ -210,6 +353,8 @@ int ledger_commit (struct ledger *l, struct err *e)
         sqlite3_bind_int64 (q, 1, (int64_t) l->position);
         rc = run (l, q, "position", e);
     }
+    if (rc == 0)
+        rc = tails_write (l, e);
     if (rc == 0)
         rc = run (l, query (l, Q_COMMIT), "commit", e);
     if (rc == -1)
@@ -489,7 +634,7 @@ int ledger_verdict_add (struct ledger *l, uint64_t index, int64_t step, struct b
     sqlite3_bind_int64 (q, 1, (int64_t) index);
     sqlite3_bind_int64 (q, 2, step);
     put_bytes (q, 3, envelope);
-    if (run (l, q, "verdict", e) == -1)
+    if (run (l, q, "verdict", e) == -1 || tree_append (l, envelope, e) == -1)
         return -1;
     l->index = index;
     return 0;
@@ -504,6 +649,43 @@ int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, st
         buf_add (envelope, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
     sqlite3_reset (q);
     return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "verdict");
+}
+
+/* ---- witnesses ---- */
+
+int ledger_cosign (struct ledger *l, uint64_t size, const char *name, struct bytes text, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_COSIGN);
+    sqlite3_bind_int64 (q, 1, (int64_t) size);
+    sqlite3_bind_text (q, 2, name, -1, SQLITE_STATIC);
+    put_bytes (q, 3, text);
+    if (run (l, q, "cosignature", e) == -1)
+        return -1;
+    q = query (l, Q_COSIGN_TRIM);
+    sqlite3_bind_text (q, 1, name, -1, SQLITE_STATIC);
+    return run (l, q, "cosignature", e);
+}
+
+uint64_t ledger_cosigned (struct ledger *l, uint64_t witnesses)
+{
+    sqlite3_stmt *q = query (l, Q_COSIGNED);
+    uint64_t size = 0;
+    sqlite3_bind_int64 (q, 1, witnesses > 1000 ? 1000 : (int64_t) witnesses);
+    if (sqlite3_step (q) == SQLITE_ROW)
+        size = (uint64_t) sqlite3_column_int64 (q, 0);
+    sqlite3_reset (q);
+    return size;
+}
+
+int ledger_cosignatures (struct ledger *l, uint64_t size, struct buf *lines, struct err *e)
+{
+    sqlite3_stmt *q = query (l, Q_COSIGNATURES);
+    int rc;
+    sqlite3_bind_int64 (q, 1, (int64_t) size);
+    while ((rc = sqlite3_step (q)) == SQLITE_ROW)
+        buf_add (lines, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+    sqlite3_reset (q);
+    return rc == SQLITE_DONE ? 0 : fail (l, e, "cosignatures");
 }
 
 /* ---- to the broker ---- */

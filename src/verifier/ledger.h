@@ -8,6 +8,7 @@
 #define ASSAY_VERIFIER_LEDGER_H
 
 #include "base/bytes.h"
+#include "verifier/tlog.h"
 
 struct ledger;
 
@@ -78,6 +79,14 @@ int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (v
 uint64_t ledger_next_index (struct ledger *l);                      /* of the next verdict in the verdict log */
 int ledger_verdict_add (struct ledger *l, uint64_t index, int64_t step, struct bytes envelope, struct err *e);
 int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, struct err *e);         /* the newest; 1, 0 */
+
+/* The verdict log as a Merkle tree (tlog.h), whose entry i is verdict i + 1's envelope. Sizes are those of the turn. */
+struct tlog_source ledger_tiles (struct ledger *l);
+/* Signatures of witnesses on the checkpoint of a size: lines of its note. */
+int ledger_cosign (struct ledger *l, uint64_t size, const char *name, struct bytes line, struct err *e);
+/* The newest size with at least `witnesses` of them; 0: none. */
+uint64_t ledger_cosigned (struct ledger *l, uint64_t witnesses);
+int ledger_cosignatures (struct ledger *l, uint64_t size, struct buf *lines, struct err *e);
 
 /* To the broker: kept until ledger_sent. A message's id is the request id it is sent with. */
 int ledger_send (struct ledger *l, struct bytes frame_without_id, struct err *e);

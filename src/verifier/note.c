@@ -37,14 +37,23 @@ static void key_hash (const char *name, const uint8_t pub[32], uint8_t out[4])
     memcpy (out, d.b, 4);
 }
 
-void note_sign (const char *name, struct bytes text, const struct sign_key *key, struct buf *out)
+void note_line (const struct note_signature *s, struct buf *out)
 {
     uint8_t raw[68];
-    key_hash (name, key->pub, raw);
-    signature_make (key, text, raw + 4);
-    buf_addf (out, DASH "%s ", name);
+    memcpy (raw, s->hash, 4);
+    memcpy (raw + 4, s->sig, 64);
+    buf_addf (out, DASH "%s ", s->name);
     base64_add (out, bytes_of (raw, sizeof raw));
     buf_adds (out, "\n");
+}
+
+void note_sign (const char *name, struct bytes text, const struct sign_key *key, struct buf *out)
+{
+    struct note_signature s;
+    (void) snprintf (s.name, sizeof s.name, "%s", name);
+    key_hash (name, key->pub, s.hash);
+    signature_make (key, text, s.sig);
+    note_line (&s, out);
 }
 
 /* The next line without its LF; false at the end, or where there is no LF. */

@@ -32,6 +32,7 @@ void note_release (struct note *n);
 void note_origin (const uint8_t root_key[32], const char *verifier, char out[NOTE_NAME]);
 void note_text (const char *origin, uint64_t size, const struct digest *root, struct buf *out);
 void note_sign (const char *name, struct bytes text, const struct sign_key *key, struct buf *out); /* adds one signature line to out */
+void note_line (const struct note_signature *s, struct buf *out);                                    /* the line that it was parsed from */
 /* Strict: bounds, decimal without leading zeros, at least one signature, nothing behind the last. EC_MALFORMED. */
 int note_parse (struct bytes raw, struct note *n, struct err *e);
 /* Is there a signature of that name under that key? EC_BAD_SIGNATURE with the name if not. */

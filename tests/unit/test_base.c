@@ -35,6 +35,8 @@ Test (bytes, base64_round_trips_and_refuses)
         cr_assert_not (base64_decode (bytes_str (bad[i]), &out), "%s", bad[i]);
         cr_assert_eq (out.len, 0);
     }
+    BUF (high);
+    cr_assert_not (base64_decode (bytes_of ("QUJ\xc4", 4), &high), "a letter with its high bit set is no letter");
 }
 
 Test (bytes, utf8)
