@@ -353,3 +353,13 @@ const char *isolation_name (unsigned one)
 {
     return one & ISOLATION_QEMU ? "qemu" : one & ISOLATION_BWRAP ? "bwrap" : one & ISOLATION_NONE ? "none" : "unset";
 }
+
+unsigned network_parse (const char *name)
+{
+    return !strcmp (name, "none") ? NETWORK_NONE : !strcmp (name, "realm") ? NETWORK_REALM : 0;
+}
+
+const char *network_name (unsigned one)
+{
+    return one == NETWORK_NONE ? "none" : one == NETWORK_REALM ? "realm" : "unset";
+}

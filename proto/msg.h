@@ -28,6 +28,8 @@ enum role { /* bits */
 #define ISOLATION_NONE 1u /* `none`: assay's own tests */
 #define ISOLATION_BWRAP 2u
 #define ISOLATION_QEMU 4u
+#define NETWORK_REALM 1u   /* git server, broker and store, through the worker */
+#define NETWORK_NONE 2u
 #define RESULT_OUTCOME 1u
 #define RESULT_ERROR 2u
 #define ENTRY_ENROL 1u
@@ -126,5 +128,7 @@ unsigned role_parse (const char *name);
 void role_names (unsigned mask, struct buf *out); /* comma-separated */
 unsigned isolation_parse (const char *name);      /* "qemu", "bwrap", "none"; 0 if unknown */
 const char *isolation_name (unsigned one);
+unsigned network_parse (const char *name);        /* "none", "realm"; 0 if unknown */
+const char *network_name (unsigned one);
 
 #endif

@@ -110,8 +110,8 @@ void result_json (const struct result *r, struct buf *out)
     char *builder CLEANUP (free_ptr) = xasprintf (URN_WORKER "%s", r->worker);
     json_t *external = json_pack ("{s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "submission", hex (&r->submission), "step", r->step, "project", r->project, "repository",
                                   text (r->url), "ref", text (r->ref), "commit", r->commit, "recipe", hex (&r->recipe), "image", hex (&r->image));
-    json_t *internal = json_pack ("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "lease", base64 (&r->lease), "leaseId", hex (&r->lease_id), "receipt",
-                                  base64 (&r->receipt), "worker", r->worker, "owner", r->owner, "isolation", isolation_name (r->isolation), "accelerator",
+    json_t *internal = json_pack ("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "lease", base64 (&r->lease), "leaseId", hex (&r->lease_id), "receipt",
+                                  base64 (&r->receipt), "worker", r->worker, "owner", r->owner, "isolation", isolation_name (r->isolation), "network", network_name (r->network), "accelerator",
                                   r->accelerator, "host", text (r->host), "inputs", inputs, "note", text (r->note));
     json_t *byproducts = json_array ();
     json_array_append_new (byproducts, json_pack ("{s:s, s:o, s:{s:i}}", "name", "outcome", "digest", sha256 (&outcome), "annotations", "exitStatus", (int) r->exit_status));
@@ -131,8 +131,8 @@ void verdict_json (const struct verdict *v, struct buf *out)
     char *verifier CLEANUP (free_ptr) = xasprintf (URN_VERIFIER "%s", v->verifier);
     char *resource CLEANUP (free_ptr) = xasprintf ("urn:assay:artifact:%s:%s", v->project, v->step);
     BUF (policy);
-    buf_addf (&policy, "agree=%u trusted=%u dissent=%u isolation=%u max=%u", v->policy.agree, v->policy.trusted, v->policy.dissent, v->policy.isolation,
-              v->policy.max_replicas);
+    buf_addf (&policy, "agree=%u trusted=%u dissent=%u isolation=%u max=%u lineages=%u network=%u", v->policy.agree, v->policy.trusted, v->policy.dissent, v->policy.isolation,
+              v->policy.max_replicas, v->policy.lineages, v->policy.network);
     struct digest pd = digest_of (policy.p, policy.len);
     json_t *counts = json_array (), *inputs = json_array ();
     for (size_t i = 0; i < v->count; i++) {
@@ -147,8 +147,9 @@ void verdict_json (const struct verdict *v, struct buf *out)
                                hex (&v->outcome), "support", (int) v->support, "against", (int) v->against, "votes", (int) v->votes, "exitStatus",
                                (int) v->exit_status, "reason", text (v->reason), "rosterSeq", (json_int_t) v->roster_seq, "index", (json_int_t) v->index, "previous",
                                hex (&v->previous), "final", (int) v->final, "counts", counts);
-    json_object_set_new (assay, "policy", json_pack ("{s:i, s:i, s:i, s:i, s:i}", "agree", (int) v->policy.agree, "trusted", (int) v->policy.trusted, "dissent",
-                                                     (int) v->policy.dissent, "isolation", (int) v->policy.isolation, "maxReplicas", (int) v->policy.max_replicas));
+    json_object_set_new (assay, "policy", json_pack ("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "agree", (int) v->policy.agree, "trusted", (int) v->policy.trusted, "dissent",
+                                                     (int) v->policy.dissent, "isolation", (int) v->policy.isolation, "maxReplicas", (int) v->policy.max_replicas,
+                                                     "lineages", (int) v->policy.lineages, "network", (int) v->policy.network));
     json_t *predicate = json_pack ("{s:{s:s}, s:o, s:s, s:{s:s, s:o}, s:o, s:s, s:o}", "verifier", "id", verifier, "timeVerified", when (v->time), "resourceUri",
                                    resource, "policy", "uri", URN_POLICY, "digest", sha256 (&pd), "inputAttestations", inputs, "verificationResult",
                                    strcmp (v->state, "trusted") ? "FAILED" : "PASSED", "assay", assay);
@@ -299,7 +300,7 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
 {
     struct reader rd = { NULL };
     json_t *root = NULL;
-    char subject[192] = "", isolation[16] = "", builder[128] = "";
+    char subject[192] = "", isolation[16] = "", network[16] = "", builder[128] = "";
     memset (r, 0, sizeof *r);
     json_t *predicate = open_statement (&rd, json, PROVENANCE_TYPE, &r->artifact, subject, &root, e);
     if (!root)
@@ -321,6 +322,7 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
     copy (&rd, in, "worker", r->worker, sizeof r->worker);
     copy (&rd, in, "owner", r->owner, sizeof r->owner);
     copy (&rd, in, "isolation", isolation, sizeof isolation);
+    copy (&rd, in, "network", network, sizeof network);
     copy (&rd, in, "accelerator", r->accelerator, sizeof r->accelerator);
     r->host = xstrdup (string (&rd, in, "host", 4096));
     r->note = xstrdup (string (&rd, in, "note", 65536));
@@ -342,6 +344,7 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
     r->finished = time_in (&rd, meta, "finishedOn");
     copy (&rd, object (&rd, run, "builder"), "id", builder, sizeof builder);
     r->isolation = isolation_parse (isolation);
+    r->network = network_parse (network);
     if (!rd.wrong) {
         struct digest real = outcome_digest (r->exit_status, &r->artifact);
         if (!name_valid (r->step) || !name_valid (r->worker) || !name_valid (r->owner))
@@ -352,6 +355,8 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
             rd.wrong = "commit";
         else if (!r->isolation)
             rd.wrong = "isolation";
+        else if (!r->network)
+            rd.wrong = "network";
         else if (!digest_eq (&real, &claimed))
             rd.wrong = "outcome";
         else if (strncmp (builder, URN_WORKER, strlen (URN_WORKER)) || strcmp (builder + strlen (URN_WORKER), r->worker))
@@ -421,6 +426,8 @@ int verdict_parse (struct bytes json, struct verdict *v, struct err *e)
     v->policy.dissent = (unsigned) number (&rd, p, "dissent", 2);
     v->policy.isolation = (unsigned) number (&rd, p, "isolation", 7);
     v->policy.max_replicas = (unsigned) number (&rd, p, "maxReplicas", 1000000);
+    v->policy.lineages = (unsigned) number (&rd, p, "lineages", 1000);
+    v->policy.network = (unsigned) number (&rd, p, "network", 2);
     counts_in (&rd, get (&rd, a, "counts"), v);
     if (!rd.wrong) {
         bool trusted = !strcmp (v->state, "trusted");

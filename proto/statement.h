@@ -18,6 +18,7 @@ struct result {
     char *url, *ref;
     struct buf lease, receipt;      /* envelopes, as the broker and the store signed them */
     unsigned isolation;             /* one ISOLATION_* */
+    unsigned network;               /* one NETWORK_*: what the build could reach */
     char accelerator[32];           /* "", "kvm", "tcg" */
     char *host;                     /* "kernel=6.1.0 cpu=… driver=bwrap-0.8.0": what may explain a difference */
     unsigned exit_status;           /* 0..255; 128+N for a signal; 124 time limit */
@@ -45,7 +46,7 @@ struct verdict {
     struct digest submission, artifact, outcome; /* zero where nothing is agreed or shown */
     char step[64], project[128], state[16], verifier[64], commit[65];
     char *url, *ref;
-    struct { unsigned agree, trusted, dissent, isolation, max_replicas; } policy;
+    struct { unsigned agree, trusted, dissent, isolation, max_replicas, lineages, network; } policy;
     unsigned support, against, votes;
     unsigned exit_status;
     char *reason;

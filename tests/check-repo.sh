@@ -141,6 +141,7 @@ trusted
 dissent
 isolation
 max_replicas
+lineages
 cpus
 memory
 disk

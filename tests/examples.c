@@ -101,6 +101,7 @@ static void frames (void)
     busy.u.error.delay_ms = 200;
     ready.u.ready.credit = 2;
     ready.u.ready.isolation = ISOLATION_BWRAP;
+    ready.u.ready.network = NETWORK_NONE;
     ready.u.ready.cpus = 2;
     ready.u.ready.memory = UINT64_C (2) << 30;
     ready.u.ready.disk = UINT64_C (4) << 30;
@@ -212,6 +213,7 @@ static void lease (struct job *j)
     b->ref = bytes_str ("refs/heads/main");
     b->image = j->image;
     b->max_bytes = UINT64_C (1) << 30;
+    b->network = NETWORK_NONE;
     b->issued = NOW + 1000;
     b->expires = NOW + 30 * MINUTE;
     b->nonce = same (0x5b);
@@ -263,7 +265,7 @@ static void result (const struct job *j, struct buf *envelope)
 {
     struct sign_key w = key (WORKER);
     struct result r = { .submission = j->submission_id, .recipe = j->recipe, .image = j->image, .lease_id = j->lease_id, .step = "build", .project = "hello", .worker = "w1",
-                        .owner = "owner-1", .commit = "0123456789abcdef0123456789abcdef01234567", .isolation = ISOLATION_BWRAP, .artifact = j->artifact,
+                        .owner = "owner-1", .commit = "0123456789abcdef0123456789abcdef01234567", .isolation = ISOLATION_BWRAP, .network = NETWORK_NONE, .artifact = j->artifact,
                         .started = (int64_t) (NOW + MINUTE), .finished = (int64_t) (NOW + 2 * MINUTE), .lease = j->lease, .receipt = j->receipt };
     struct result back;
     struct digest outcome = outcome_digest (0, &j->artifact);
@@ -302,7 +304,7 @@ static void verdict (const struct job *j, const struct buf *envelope)
     struct verdict_count counts[2] = { { .worker = "w1", .owner = "owner-1", .counted = true, .trusted = true }, { .worker = "w2", .owner = "owner-2", .counted = true } };
     struct verdict v = { .submission = j->submission_id, .artifact = j->artifact, .step = "build", .project = "hello", .state = "trusted", .verifier = "verifier",
                          .commit = "0123456789abcdef0123456789abcdef01234567", .support = 2, .votes = 2, .roster_seq = 9, .index = 1, .time = (int64_t) (NOW + 3 * MINUTE),
-                         .final = true, .counts = counts, .count = 2, .policy = { 2, 2, 2, ISOLATION_BWRAP, 5 } };
+                         .final = true, .counts = counts, .count = 2, .policy = { 2, 2, 2, ISOLATION_BWRAP, 5, 1, NETWORK_NONE } };
     struct verdict back;
     char url[] = "https://git.example/hello.git", ref[] = "refs/heads/main", reason[] = "2 owners agree (2 needed), a trusted worker among them";
     BUF (json);

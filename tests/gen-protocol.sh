@@ -66,7 +66,7 @@ constants() {
     awk '
     /ROLE_[A-Z]+ = / { n = split($0, p, /, */); for (i = 1; i <= n; i++) if (p[i] ~ /ROLE_[A-Z]+ = [0-9]+ << [0-9]+/) {
         q = p[i]; sub(/^ */, "", q); split(q, w, / /); print "| `" w[1] "` | " 2 ^ w[5] " |" } }
-    /^#define (PROTO_VERSION|ISOLATION_|RESULT_|ENTRY_|TYPE_)/ { v = $3; sub(/u$/, "", v); gsub(/"/, "", v); print "| `" $2 "` | " (v ~ /^[0-9]/ ? v : "`" v "`") " |" }
+    /^#define (PROTO_VERSION|ISOLATION_|NETWORK_|RESULT_|ENTRY_|TYPE_)/ { v = $3; sub(/u$/, "", v); gsub(/"/, "", v); print "| `" $2 "` | " (v ~ /^[0-9]/ ? v : "`" v "`") " |" }
     ' "$src/proto/msg.h"
     awk '/^#define POLICY_[A-Z_]+ [0-9]+u/ { v = $3; sub(/u$/, "", v); print "| `" $2 "` | " v " |" }' "$src/src/auth/policy.h"
 }

@@ -32,7 +32,7 @@ _assay() {
     --isolation) COMPREPLY=($(compgen -W 'qemu bwrap' -- "$cur")); return ;;
     --kind) COMPREPLY=($(compgen -W 'submitted leased declined handed-back error artifact-completed replicate verdict exhausted cancelled expired retried' -- "$cur")); return ;;
     --trusted) [ "$command" = policy ] && COMPREPLY=($(compgen -W 'required optional' -- "$cur")); return ;;
-    --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --url | --suite | --limit) return ;;
+    --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit) return ;;
     esac
     case $command in
     '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify image store' ;;
@@ -42,7 +42,7 @@ _assay() {
     enrol) options='-' ;;
     who) options='--json' ;;
     revoke) options='--since --reason' ;;
-    policy) options='--project --agree --trusted --dissent --isolation --max-replicas --json' ;;
+    policy) options='--project --agree --trusted --dissent --isolation --max-replicas --lineages --network --json' ;;
     push) options="-C --project --url --wait --json"; [[ $cur == -* ]] || options=$(git for-each-ref --format='%(refname:short)' 2>/dev/null) ;;
     flush) options='-C --quiet' ;;
     hook) options='install -C' ;;

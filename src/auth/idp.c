@@ -383,6 +383,8 @@ static int set_policy (struct idp *i, struct bytes project, const struct policy 
     b->dissent = p->dissent;
     b->isolation = p->isolation;
     b->max_replicas = p->max_replicas;
+    b->lineages = p->lineages;
+    b->network = p->network;
     return append (i, &m, now, e);
 }
 
@@ -575,9 +577,10 @@ static int on_policy_set (struct call *c, struct err *e)
     const struct msg_policy_set *q = &c->m->u.policy_set;
     if (!(c->who->roles & ROLE_ADMIN) && (q->project.len == 0 || !principal_project (c->who, q->project)))
         return err_code (e, EC_NOT_ALLOWED, "%s maintains no such project (the floor is an admin's to set)", c->who->name);
-    if (q->agree > POLICY_AGREE_MAX || q->trusted > 2 || q->dissent > 2 || q->isolation > ISOLATION_QEMU || q->max_replicas > 2 * POLICY_AGREE_MAX)
+    if (q->agree > POLICY_AGREE_MAX || q->trusted > 2 || q->dissent > 2 || q->isolation > ISOLATION_QEMU || q->max_replicas > 2 * POLICY_AGREE_MAX
+        || q->lineages > STEP_IMAGES || q->network > NETWORK_NONE)
         return err_code (e, EC_MALFORMED, "a policy out of bounds");
-    struct policy p = { (unsigned) q->agree, (unsigned) q->trusted, (unsigned) q->dissent, (unsigned) q->isolation, (unsigned) q->max_replicas };
+    struct policy p = { (unsigned) q->agree, (unsigned) q->trusted, (unsigned) q->dissent, (unsigned) q->isolation, (unsigned) q->max_replicas, (unsigned) q->lineages, (unsigned) q->network };
     return set_policy (c->i, q->project, &p, bytes_str (c->who->name), c->now, e);
 }
 

@@ -245,9 +245,9 @@ static int add_policy (struct roster *r, const struct msg_roster_entry *b, struc
     if (!bytes_copy (b->project, project, sizeof project) || (*project && !project_valid (project)))
         return err_code (e, EC_MALFORMED, "entry %llu sets the policy of what is no project", (unsigned long long) b->seq);
     if (b->agree > POLICY_AGREE_MAX || b->trusted > POLICY_TRUSTED_REQUIRED || b->dissent > POLICY_DISSENT_BLOCK || b->isolation > ISOLATION_QEMU
-        || b->max_replicas > 2 * POLICY_AGREE_MAX)
+        || b->max_replicas > 2 * POLICY_AGREE_MAX || b->lineages > STEP_IMAGES || b->network > NETWORK_NONE)
         return err_code (e, EC_MALFORMED, "entry %llu: a policy out of bounds", (unsigned long long) b->seq);
-    struct policy p = { (unsigned) b->agree, (unsigned) b->trusted, (unsigned) b->dissent, (unsigned) b->isolation, (unsigned) b->max_replicas };
+    struct policy p = { (unsigned) b->agree, (unsigned) b->trusted, (unsigned) b->dissent, (unsigned) b->isolation, (unsigned) b->max_replicas, (unsigned) b->lineages, (unsigned) b->network };
     if (policy_check (&p, e) == -1)
         return -1;
     for (size_t i = 0; i < r->policy_count; i++)

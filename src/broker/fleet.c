@@ -87,8 +87,11 @@ int on_ready (struct ask *a, struct err *e)
         return -1;
     if (q->isolation == 0 || q->isolation > 7)
         return err_code (e, EC_MALFORMED, "isolation %llu is no mask of drivers", (unsigned long long) q->isolation);
+    if (q->network > NETWORK_NONE)
+        return err_code (e, EC_MALFORMED, "network %llu is unknown", (unsigned long long) q->network);
     w->credit = q->credit > 1024 ? 1024 : q->credit;
     w->isolation = (unsigned) q->isolation;
+    w->network = q->network == NETWORK_REALM ? NETWORK_REALM : NETWORK_NONE;
     w->cpus = q->cpus;
     w->memory = q->memory;
     w->disk = q->disk;

@@ -58,6 +58,7 @@ struct plan { /* a step that is to be leased, opened */
     bool have_body, have_step;
     struct digest inputs[64];
     struct bytes input_list[64];
+    unsigned network;          /* NETWORK_*: in force */
     bool early;                /* an input is not trusted yet */
     struct owners used;        /* that have a lease of it or a vote on it, or have read its artifact */
     bool trusted;              /* a trusted worker is among its leases */
@@ -246,6 +247,7 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     b->ref = p->body.u.submission_body.ref;
     b->image = st->image;
     b->inputs = (struct bytes_list){ p->input_list, st->needs.n };
+    b->network = p->network;
     b->max_bytes = (uint64_t) s->conf.max_upload;
     b->issued = (uint64_t) now;
     b->expires = (uint64_t) (now + (time + s->conf.lease_grace) * 1000);
@@ -306,7 +308,7 @@ static void candidates (const struct server *s, const struct plan *p, struct can
         const struct worker *w = &s->workers[i];
         const struct principal *who = roster_find (realm_roster (s->rl), w->name);
         bool good = who && principal_good (who) && (who->roles & ROLE_WORKER), voted = false, reads = !st->needs.n || may_read (s, p, w->owner, &voted);
-        c[i] = (struct candidate){ .name = w->name, .owner = w->owner, .trusted = good && who->trusted, .isolation = w->isolation,
+        c[i] = (struct candidate){ .name = w->name, .owner = w->owner, .trusted = good && who->trusted, .isolation = w->isolation, .network = w->network,
                                    .credit = w->held && !worker_sidelined (s, w->name, mono) ? w->credit : 0, .cpus = w->cpus, .memory = w->memory, .disk = w->disk, .prefer = voted,
                                    .suits = good && reads && principal_project (who, bytes_str (p->c.sub.project)) && principal_labels (who, &st->labels)
                                             && takes (w, p->c.sub.project) };
@@ -325,16 +327,16 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     if (plan_open (s, row, p, e) == -1 || plan_owners (s, p, e) == -1)
         goto out;
     const struct msg_step *st = &p->step.u.step;
-    struct policy pol = roster_policy (realm_roster (s->rl), bytes_str (p->c.sub.project)), own = policy_of_step (st);
-    policy_merge (&pol, &own);
-    policy_fill (&pol);
+    struct policy pol = roster_policy (realm_roster (s->rl), bytes_str (p->c.sub.project));
+    pol = policy_in_force (&pol, st);
+    p->network = pol.network;
     if (p->early && pol.isolation < ISOLATION_BWRAP)
         pol.isolation = ISOLATION_BWRAP; /* nobody vouches for what it runs */
     used = xcalloc (p->used.n, sizeof *used);
     for (size_t i = 0; i < p->used.n; i++)
         used[i] = p->used.v[i];
     struct demand d = { .places = job_wants (&row->job), .needs_trusted = (row->want_trusted || pol.trusted == POLICY_TRUSTED_REQUIRED) && !p->trusted,
-                        .isolation = pol.isolation, .cpus = st->cpus, .memory = st->memory, .disk = st->disk, .used = used, .used_count = p->used.n, .avoid = avoided };
+                        .isolation = pol.isolation, .network = pol.network, .cpus = st->cpus, .memory = st->memory, .disk = st->disk, .used = used, .used_count = p->used.n, .avoid = avoided };
     int64_t mono = time_mono_ms ();
     for (size_t i = 0; i < AVOIDS; i++)
         if (s->avoid[i].step == row->key && s->avoid[i].until > mono)

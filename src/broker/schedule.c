@@ -13,7 +13,7 @@ static bool listed (const char *s, const char *const *v, size_t n)
 
 bool schedule_fits (const struct candidate *c, const struct demand *d)
 {
-    return c->suits && c->credit && policy_isolation_ok (d->isolation, c->isolation) && (!c->cpus || d->cpus <= c->cpus) && (!c->memory || d->memory <= c->memory)
+    return c->suits && c->credit && policy_isolation_ok (d->isolation, c->isolation) && (d->network != NETWORK_REALM || c->network == NETWORK_REALM) && (!c->cpus || d->cpus <= c->cpus) && (!c->memory || d->memory <= c->memory)
            && (!c->disk || d->disk <= c->disk) && !listed (c->owner, d->used, d->used_count) && !listed (c->name, d->avoid, d->avoid_count);
 }
 

@@ -1,6 +1,6 @@
 /* schedule.h: which workers get a step. Pure: workers, step and randomness are handed in.
  *
- * Fit: good for the project and labels, gives the isolation, has credit, and its owner has neither an open lease of the step nor a
+ * Fit: good for the project and labels, gives the isolation and the network, has credit, and its owner has neither an open lease of the step nor a
  * vote on it. Among those that fit, owners are drawn uniformly, then a worker of that owner uniformly, so that an owner gains nothing
  * by bringing more workers. Those that are preferred come first. Where a trusted worker is still lacking, one place is kept for it: with one place left only trusted ones fit.
  */
@@ -13,6 +13,7 @@ struct candidate {          /* a connected worker */
     const char *name, *owner;
     bool trusted;
     unsigned isolation;     /* ISOLATION_* mask that it said it can give */
+    unsigned network;       /* NETWORK_*: what its owner lets builds reach */
     uint64_t credit;
     uint64_t cpus, memory, disk; /* the most a step may have; 0: no limit */
     bool suits;             /* the roster lets it work on the project, and it has the labels and takes the project */
@@ -23,6 +24,7 @@ struct demand {             /* a step */
     size_t places;          /* leases to give now */
     bool needs_trusted;     /* none of the step's open leases and votes is a trusted worker's yet, and one must be */
     unsigned isolation;     /* at least */
+    unsigned network;       /* NETWORK_REALM: only where its owner lets it */
     uint64_t cpus, memory, disk;
     const char *const *used; /* owners with an open lease or a vote */
     size_t used_count;

@@ -31,7 +31,7 @@ struct worker {                 /* connected, and said hello */
     char name[64], owner[64];
     int64_t heard;              /* monotonic ms */
     uint64_t credit, cpus, memory, disk;
-    unsigned isolation;
+    unsigned isolation, network; /* network: NETWORK_REALM where builds may reach the realm's services */
     char (*projects)[128];      /* what its owner lets it work on; with wildcards */
     size_t project_count;
     bool held;                  /* it said what it holds, since it connected */

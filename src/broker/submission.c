@@ -110,6 +110,9 @@ static int check_step (const struct msg_submission_body *b, size_t n, struct byt
         rc = err_wrap (e, "step %s", name);
     if (rc == 0 && digest_zero (&st->image))
         rc = err_code (e, EC_MALFORMED, "step %s names no image", name);
+    struct digest images[STEP_IMAGES];
+    if (rc == 0 && step_images (st, images) != st->images.n + 1)
+        rc = err_code (e, EC_MALFORMED, "step %s names an image twice, or one that is no digest", name);
     /* names borrow from the envelope, not from the message */
     if (rc == 0)
         (*names)[n] = st->name;
@@ -177,9 +180,8 @@ static int store_steps (struct server *s, const struct sub_row *sub, const struc
         struct msg m;
         if (msg_decode_as (b->steps.v[i], MSG_step, &m, e) == -1)
             return -1;
-        struct policy p = roster_policy (realm_roster (s->rl), b->project), own = policy_of_step (&m.u.step);
-        policy_merge (&p, &own);
-        policy_fill (&p);
+        struct policy p = roster_policy (realm_roster (s->rl), b->project);
+        p = policy_in_force (&p, &m.u.step);
         struct step_row st = { .sub = sub->key, .no = (unsigned) i, .job = { .state = JOB_OPEN, .places = p.agree }, .waiting = m.u.step.needs.n > 0, .needs = (unsigned) m.u.step.needs.n,
                                .want_trusted = p.trusted == POLICY_TRUSTED_REQUIRED, .priority = sub->priority, .expires = sub->expires, .state = "pending",
                                .agree = p.agree, .trusted_required = p.trusted == POLICY_TRUSTED_REQUIRED };

@@ -32,6 +32,10 @@ static void print_policy (const char *what, const struct policy *p, bool json)
             json_object_set_new (o, "isolation", json_string (isolation_name (p->isolation)));
         if (p->max_replicas)
             json_object_set_new (o, "max_replicas", json_integer (p->max_replicas));
+        if (p->lineages)
+            json_object_set_new (o, "lineages", json_integer (p->lineages));
+        if (p->network)
+            json_object_set_new (o, "network", json_string (network_name (p->network)));
         char *text CLEANUP (free_ptr) = json_dumps (o, JSON_COMPACT);
         printf ("%s\n", text ? text : "{}");
         json_decref (o);
@@ -48,7 +52,11 @@ static void print_policy (const char *what, const struct policy *p, bool json)
         printf (" isolation=%s", isolation_name (p->isolation));
     if (p->max_replicas)
         printf (" max-replicas=%u", p->max_replicas);
-    printf ("%s\n", p->agree || p->trusted || p->dissent || p->isolation || p->max_replicas ? "" : " (nothing asked for)");
+    if (p->lineages)
+        printf (" lineages=%u", p->lineages);
+    if (p->network)
+        printf (" network=%s", network_name (p->network));
+    printf ("%s\n", p->agree || p->trusted || p->dissent || p->isolation || p->max_replicas || p->lineages || p->network ? "" : " (nothing asked for)");
 }
 
 static int show (struct cli *c, struct realm *rl, const char *project, bool json)
@@ -89,6 +97,7 @@ int cmd_policy (struct cli *c, int argc, char **argv)
     static const struct option options[] = {
         { "project", required_argument, NULL, 'p' }, { "agree", required_argument, NULL, 'a' },     { "trusted", required_argument, NULL, 't' },
         { "dissent", required_argument, NULL, 'd' }, { "isolation", required_argument, NULL, 'i' }, { "max-replicas", required_argument, NULL, 'm' },
+        { "lineages", required_argument, NULL, 'l' }, { "network", required_argument, NULL, 'n' },
         { "json", no_argument, NULL, 'j' },          { NULL, 0, NULL, 0 },
     };
     struct msg m = MSG_INIT (policy_set, 0);
@@ -127,6 +136,15 @@ int cmd_policy (struct cli *c, int argc, char **argv)
         case 'm':
             if (number ("--max-replicas", optarg, 2 * POLICY_AGREE_MAX, &q->max_replicas))
                 return ERR_USAGE;
+            break;
+        case 'l':
+            if (number ("--lineages", optarg, STEP_IMAGES, &q->lineages))
+                return ERR_USAGE;
+            break;
+        case 'n':
+            q->network = network_parse (optarg);
+            if (!q->network)
+                return cli_usage ("policy", "--network %s: none or realm", optarg);
             break;
         case 'j':
             json = true;

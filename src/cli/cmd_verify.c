@@ -158,7 +158,7 @@ static int recompute (const struct proof *p, struct decision *d, struct err *e)
     const struct verdict *v = &p->verdict;
     struct vote votes[RESULTS_MAX];
     size_t n = 0;
-    struct policy policy = { v->policy.agree, v->policy.trusted, v->policy.dissent, v->policy.isolation, v->policy.max_replicas }, floor;
+    struct policy policy = { v->policy.agree, v->policy.trusted, v->policy.dissent, v->policy.isolation, v->policy.max_replicas, v->policy.lineages, v->policy.network }, floor;
     if (policy_check (&policy, e) == -1)
         return -1;
     floor = policy;

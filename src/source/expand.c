@@ -130,7 +130,10 @@ static int add_variant (struct expanded *x, const struct draft *d, size_t pick, 
         if (bytes_eq (x->steps[i].name, s->name))
             return fail (e, file, d->at, "two steps would be called", buf_str (&name), "names are used once, with their matrix values too");
     s->run = bytes_str (d->run);
-    s->image = d->image;
+    s->image = d->images[0];
+    s->images = (struct bytes_list){ list_new (x, d->image_count), 0 };
+    for (unsigned i = 1; i < d->image_count; i++)
+        s->images.v[s->images.n++] = bytes_of (d->images[i].b, 32);
     s->start_provisional = d->provisional;
     s->artifacts = list_of (x, &d->artifacts);
     s->labels = list_of (x, &d->labels);
@@ -139,6 +142,8 @@ static int add_variant (struct expanded *x, const struct draft *d, size_t pick, 
     s->dissent = d->policy.dissent;
     s->isolation = d->policy.isolation;
     s->max_replicas = d->policy.max_replicas;
+    s->lineages = d->policy.lineages;
+    s->network = d->policy.network;
     s->cpus = d->cpus;
     s->memory = d->memory;
     s->disk = d->disk;

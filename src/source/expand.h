@@ -31,7 +31,8 @@ struct draft {                /* one step as written */
     char *name;
     struct place at;
     char *run;
-    struct digest image;
+    struct digest images[STEP_IMAGES];
+    unsigned image_count;
     struct need *needs;
     size_t need_count;
     struct words artifacts;

@@ -117,9 +117,10 @@ static int unknown_key (struct reading *r, const struct node *map, size_t i, con
 
 /* ---- values ---- */
 
-static int read_image (struct reading *r, struct draft *d, const struct node *n)
+static int one_image (struct reading *r, struct draft *d, const struct node *n)
 {
     static const char allowed[] = "NAME@sha256: and 64 lower-case hex digits";
+    struct digest *image = &d->images[d->image_count];
     if (want_word (r, n, "image", allowed) == -1)
         return -1;
     char name[64];
@@ -128,9 +129,32 @@ static int read_image (struct reading *r, struct draft *d, const struct node *n)
         return fail (r, n, "image: \"%.120s\" (%s)", n->text, allowed);
     memcpy (name, n->text, (size_t) (at - n->text));
     name[at - n->text] = '\0';
-    if (!name_valid (name) || !digest_parse (at + 8, &d->image) || digest_zero (&d->image))
+    if (!name_valid (name) || !digest_parse (at + 8, image) || digest_zero (image))
         return fail (r, n, "image: \"%.120s\" (%s)", n->text, allowed);
+    for (unsigned i = 0; i < d->image_count; i++)
+        if (digest_eq (&d->images[i], image))
+            return fail (r, n, "image: \"%.120s\" given twice (images that were built separately)", n->text);
+    d->image_count++;
     return 0;
+}
+
+static int read_image (struct reading *r, struct draft *d, const struct node *n)
+{
+    d->image_count = 0;
+    if (n->kind != NODE_LIST)
+        return one_image (r, d, n);
+    if (want_list (r, n, "image", STEP_IMAGES, "") == -1)
+        return -1;
+    for (size_t i = 0; i < n->n; i++)
+        if (one_image (r, d, n->items[i]) == -1)
+            return -1;
+    return n->n ? 0 : fail (r, n, "image: an empty list (at least one NAME@sha256:HEX)");
+}
+
+static int read_network (struct reading *r, struct draft *d, const struct node *n)
+{
+    static const struct choice network[] = { { "none", NETWORK_NONE }, { "realm", NETWORK_REALM } };
+    return want_choice (r, n, "network", network, 2, "none or realm", &d->policy.network);
 }
 
 static int read_policy (struct reading *r, struct draft *d, const struct node *n)
@@ -158,8 +182,11 @@ static int read_policy (struct reading *r, struct draft *d, const struct node *n
             rc = want_number (r, v, "max_replicas", 1, 2 * POLICY_AGREE_MAX, &number);
             d->policy.max_replicas = (unsigned) number;
             replicas = v;
+        } else if (strcmp (n->keys[i], "lineages") == 0) {
+            rc = want_number (r, v, "lineages", 1, STEP_IMAGES, &number);
+            d->policy.lineages = (unsigned) number;
         } else
-            rc = unknown_key (r, n, i, "policy", "agree, trusted, dissent, isolation, max_replicas");
+            rc = unknown_key (r, n, i, "policy", "agree, trusted, dissent, isolation, max_replicas, lineages");
         if (rc == -1)
             return -1;
     }
@@ -389,6 +416,7 @@ static const struct key keys[] = {
     { "labels", IN_RECIPE | IN_STEP, read_labels },
     { "limits", IN_RECIPE | IN_STEP, read_limits },
     { "keep", IN_RECIPE | IN_STEP, read_keep },
+    { "network", IN_RECIPE | IN_STEP, read_network },
     { "run", IN_STEP, read_run },
     { "needs", IN_STEP, read_needs },
     { "start", IN_STEP, read_start },
@@ -423,7 +451,8 @@ static int read_keys (struct reading *r, struct draft *d, const struct node *map
 
 static void inherit (struct draft *d, const struct draft *from)
 {
-    d->image = from->image;
+    memcpy (d->images, from->images, sizeof d->images);
+    d->image_count = from->image_count;
     d->policy = from->policy;
     d->cpus = from->cpus;
     d->memory = from->memory;
@@ -457,10 +486,13 @@ static int read_steps (struct reading *r, struct recipe *out, const struct draft
             return -1;
         if (!d->run)
             return fail (r, at, "step %s: no run (the shell commands of the step)", d->name);
-        if (digest_zero (&d->image))
+        if (!d->image_count)
             return fail (r, at, "step %s: no image (image: NAME@sha256:HEX, in the step or for all steps)", d->name);
         if (d->policy.max_replicas && d->policy.max_replicas < d->policy.agree)
             return fail (r, at, "step %s: max_replicas %u below agree %u (at least agree)", d->name, d->policy.max_replicas, d->policy.agree);
+        if (d->policy.lineages > d->image_count)
+            return fail (r, at, "step %s: lineages %u, and %u image%s (at least as many images as lineages)", d->name, d->policy.lineages, d->image_count,
+                         d->image_count == 1 ? "" : "s");
     }
     return 0;
 }
@@ -468,9 +500,9 @@ static int read_steps (struct reading *r, struct recipe *out, const struct draft
 /* What the steps come to in a submission. */
 static size_t encoded_size (const struct msg_step *s)
 {
-    const struct bytes_list *lists[] = { &s->needs, &s->artifacts, &s->env, &s->labels };
+    const struct bytes_list *lists[] = { &s->needs, &s->artifacts, &s->env, &s->labels, &s->images };
     size_t n = 256 + s->name.len + s->run.len;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (size_t k = 0; k < lists[i]->n; k++)
             n += lists[i]->v[k].len + 5;
     return n;

@@ -69,8 +69,10 @@ static int check_lease (const struct intake *in, const struct result *r, struct 
         rc = err_code (e, EC_CONFLICT, "lease: it is another worker's");
     else if (!digest_eq (&b->submission, &in->event->id) || !bytes_eq (b->step, in->event->step) || !bytes_eq (b->project, in->submission->project))
         rc = err_code (e, EC_CONFLICT, "lease: it is of another step");
-    else if (!digest_eq (&b->image, &in->step->image))
+    else if (!step_has_image (in->step, &b->image))
         rc = err_code (e, EC_CONFLICT, "lease: it names another image than the step");
+    else if (!digest_eq (&b->image, &r->image))
+        rc = err_code (e, EC_CONFLICT, "the result was made in another image than the lease's");
     else if (b->issued > (uint64_t) (time + INTAKE_SKEW_US) || (uint64_t) time > b->expires + (uint64_t) INTAKE_SKEW_US)
         rc = err_code (e, EC_EXPIRED, "lease: its time was over when the result came");
     else if (b->inputs.n != r->input_count || b->inputs.n != in->step->needs.n)
@@ -125,8 +127,10 @@ static int check_words (const struct intake *in, const struct result *r, struct 
         return err_code (e, EC_CONFLICT, "the result is of another source than the submission");
     if (!digest_eq (&r->recipe, &s->recipe))
         return err_code (e, EC_CONFLICT, "the result is of another recipe than the submission");
-    if (!digest_eq (&r->image, &in->step->image))
+    if (!step_has_image (in->step, &r->image))
         return err_code (e, EC_CONFLICT, "the result was made in another image than the step's");
+    if (r->network < in->policy.network)
+        return err_code (e, EC_NOT_ALLOWED, "its build had a network, and the policy in force has none");
     if (!policy_isolation_ok (in->policy.isolation, r->isolation))
         return err_code (e, EC_NOT_ALLOWED, "its isolation %s is weaker than the policy's %s", isolation_name (r->isolation), isolation_name (in->policy.isolation));
     return 0;

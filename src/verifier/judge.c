@@ -35,10 +35,8 @@ static void matter_release (struct matter *m)
 
 static struct policy in_force (const struct judge *j, struct bytes project, const struct msg_step *step)
 {
-    struct policy p = roster_policy (j->roster, project), own = policy_of_step (step);
-    policy_merge (&p, &own);
-    policy_fill (&p);
-    return p;
+    struct policy p = roster_policy (j->roster, project);
+    return policy_in_force (&p, step);
 }
 
 /* m->step is there: open the rest. */
@@ -243,6 +241,8 @@ static void fill_verdict (const struct judge *j, const struct matter *m, const s
     v->policy.dissent = m->policy.dissent;
     v->policy.isolation = m->policy.isolation;
     v->policy.max_replicas = m->policy.max_replicas;
+    v->policy.lineages = m->policy.lineages;
+    v->policy.network = m->policy.network;
     v->support = d->support;
     v->against = d->against;
     v->votes = d->votes;

@@ -135,6 +135,7 @@ static void ready (struct agent *a, bool again)
     struct msg m = MSG_INIT (ready, 0);
     m.u.ready.credit = n;
     m.u.ready.isolation = isolation_parse (a->conf->isolation);
+    m.u.ready.network = NETWORK_NONE;
     m.u.ready.cpus = (uint64_t) a->conf->cpus;
     m.u.ready.memory = (uint64_t) a->conf->memory;
     m.u.ready.disk = (uint64_t) a->conf->disk;

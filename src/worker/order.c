@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "auth/policy.h"
+
 #define SKEW_US (300 * 1000000ll) /* clocks of honest machines differ by less */
 
 static int times (const char *what, uint64_t issued, uint64_t expires, int64_t now, struct err *e)
@@ -75,7 +77,9 @@ static int check (struct order *o, const struct roster *r, const char *self, str
         return err_code (e, EC_CONFLICT, "the lease names another project or ref than the submission");
     if (find_step (o, e) == -1)
         return -1;
-    if (!digest_eq (&o->step->image, &o->lease->image))
+    struct policy realm = roster_policy (r, o->submission->project);
+    o->network = policy_in_force (&realm, o->step).network == NETWORK_REALM && o->lease->network == NETWORK_REALM ? NETWORK_REALM : NETWORK_NONE;
+    if (!step_has_image (o->step, &o->lease->image))
         return err_code (e, EC_CONFLICT, "the lease names another image than the step");
     if (o->lease->inputs.n != o->step->needs.n)
         return err_code (e, EC_CONFLICT, "the lease has %zu inputs, the step needs %zu", o->lease->inputs.n, o->step->needs.n);

@@ -16,6 +16,7 @@ struct order {
     const struct msg_submission_body *submission;
     const struct msg_step *step;
     struct digest lease_id, submission_id;
+    unsigned network;                   /* NETWORK_*: what step, policies and broker let it have; the owner may still give less */
 };
 
 int order_check (struct order *o, const struct roster *r, const char *self, struct bytes lease, struct bytes submission, int64_t now_us, struct err *e);

@@ -17,7 +17,7 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
         return err_set (e, ERR_UNREACHABLE, "no verifier in the roster to seal the result to");
     r.submission = o->submission_id;
     r.recipe = o->submission->recipe;
-    r.image = o->step->image;
+    r.image = o->lease->image;
     r.lease_id = o->lease_id;
     bytes_copy (o->step->name, r.step, sizeof r.step);
     bytes_copy (o->submission->project, r.project, sizeof r.project);
@@ -29,6 +29,7 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
     buf_add (&r.lease, p->lease.p, p->lease.len);
     buf_add (&r.receipt, p->receipt.p, p->receipt.len);
     r.isolation = p->isolation;
+    r.network = NETWORK_NONE; /* no driver lets a build out yet */
     r.host = xstrdup (p->host);
     r.exit_status = p->exit_status;
     r.artifact = p->artifact;

@@ -157,7 +157,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     out.artifact = manifest_empty ();
     if (order_check (&o, realm_roster (own), realm_name (own), lease, submission, started, e) == -1)
         goto early;
-    struct image_opts io = { state, &o.step->image, lease, submission, (int) c->fetch_ms, c->image_cache };
+    struct image_opts io = { state, &o.lease->image, lease, submission, (int) c->fetch_ms, c->image_cache };
     if (image_open (rl, &io, mount_at, &root, &image_lock, e) == -1 || file_mkdirs (inputs, 0755, e) == -1
         || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
         goto out;

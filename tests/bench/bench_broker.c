@@ -133,6 +133,7 @@ static void worker_ready (struct client *c, uint64_t credit)
     struct bytes all = bytes_str ("*");
     r.u.ready.credit = credit;
     r.u.ready.isolation = ISOLATION_BWRAP;
+    r.u.ready.network = NETWORK_NONE;
     r.u.ready.projects = (struct bytes_list){ &all, 1 };
     client_send (c, &r, &e);
 }

@@ -172,7 +172,7 @@ static void statements (void)
     BUF (result);
     BUF (verdict);
     struct result r = { .submission = some (1), .recipe = some (2), .image = some (3), .lease_id = some (4), .step = "build", .project = "a/b", .worker = "w1",
-                        .owner = "o1", .isolation = ISOLATION_BWRAP, .artifact = some (5), .inputs = { some (6), some (7) }, .input_count = 2,
+                        .owner = "o1", .isolation = ISOLATION_BWRAP, .network = NETWORK_NONE, .artifact = some (5), .inputs = { some (6), some (7) }, .input_count = 2,
                         .started = 1790000000000000, .finished = 1790000001000000 };
     memset (r.commit, 'a', 40);
     r.url = xstrdup ("https://example.org/a.git");

@@ -328,6 +328,7 @@ static void take_lease (struct client *c, struct taken *t)
     struct envelope v = { 0 };
     ready.u.ready.credit = 1;
     ready.u.ready.isolation = ISOLATION_BWRAP;
+    ready.u.ready.network = NETWORK_NONE;
     ready.u.ready.projects = (struct bytes_list){ &all, 1 };
     if (client_send (c, &hold, &e) == -1 || client_send (c, &ready, &e) == -1)
         die ("ready");
@@ -419,6 +420,7 @@ static int cmd_result (char **v)
     r.url = bytes_dup (s->url);
     r.ref = bytes_dup (s->ref);
     buf_add (&r.lease, t.m.u.lease.lease.p, t.m.u.lease.lease.len);
+    r.network = !strcmp (wrong, "network") ? NETWORK_REALM : NETWORK_NONE;
     r.isolation = !strcmp (wrong, "isolation") ? ISOLATION_NONE : ISOLATION_BWRAP;
     r.host = xstrdup ("");
     r.note = xstrdup ("");
@@ -531,6 +533,8 @@ static void forge_event (struct realm *rl, const struct digest *id, struct buf *
     v.policy.agree = v.policy.trusted = v.policy.dissent = v.support = v.votes = 1;
     v.policy.isolation = ISOLATION_BWRAP;
     v.policy.max_replicas = 5;
+    v.policy.lineages = 1;
+    v.policy.network = NETWORK_NONE;
     v.time = time_now_us ();
     v.index = 1;
     v.final = true;

@@ -190,6 +190,7 @@ static void make_payload (const struct digest *sub, int who, const char *what, e
     sign_lease (sub, who, flaw, nonce, &r.lease, &lease);
     r.submission = *sub;
     r.recipe = flaw == RESULT_RECIPE ? digest_of ("x", 1) : digest_of ("recipe", 6);
+    r.network = NETWORK_NONE;
     r.image = flaw == RESULT_IMAGE ? digest_of ("x", 1) : digest_of ("image", 5);
     r.lease_id = lease;
     strcpy (r.step, flaw == RESULT_STEP ? "other" : "build");

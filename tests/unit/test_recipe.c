@@ -8,6 +8,7 @@
 #include "source/recipe.h"
 
 #define HEX "4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c4f0c"
+#define HEX_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define IMAGE "image: c@sha256:" HEX "\n" /* one line */
 #define A IMAGE "steps:\n  a:\n    run: make\n"  /* a good recipe; what is added stands at line 5, column 5 */
 
@@ -55,17 +56,17 @@ static const struct {
     { IMAGE IMAGE, "r.yml:2:1: key \"image\" given twice (first on line 1)" },
 
     /* keys */
-    { A "imag: x\n", "r.yml:5:1: unknown key \"imag\" in the recipe (allowed: image, policy, env, labels, limits, keep, steps)" },
+    { A "imag: x\n", "r.yml:5:1: unknown key \"imag\" in the recipe (allowed: image, policy, env, labels, limits, keep, network, steps)" },
     { A "    ruin: x\n",
-      "r.yml:5:5: unknown key \"ruin\" in step a (allowed: image, policy, env, labels, limits, keep, run, needs, start, artifacts, matrix)" },
+      "r.yml:5:5: unknown key \"ruin\" in step a (allowed: image, policy, env, labels, limits, keep, network, run, needs, start, artifacts, matrix)" },
     { A "    steps: {}\n",
-      "r.yml:5:5: unknown key \"steps\" in step a (allowed: image, policy, env, labels, limits, keep, run, needs, start, artifacts, matrix)" },
-    { A "run: x\n", "r.yml:5:1: unknown key \"run\" in the recipe (allowed: image, policy, env, labels, limits, keep, steps)" },
+      "r.yml:5:5: unknown key \"steps\" in step a (allowed: image, policy, env, labels, limits, keep, network, run, needs, start, artifacts, matrix)" },
+    { A "run: x\n", "r.yml:5:1: unknown key \"run\" in the recipe (allowed: image, policy, env, labels, limits, keep, network, steps)" },
 
     /* image */
     { "steps: {a: {run: x}}\n", "r.yml:1:9: step a: no image (image: NAME@sha256:HEX, in the step or for all steps)" },
     { "image: c\nsteps: {a: {run: x}}\n", "r.yml:1:8: image: \"c\" (NAME@sha256: and 64 lower-case hex digits)" },
-    { "image: [c]\n", "r.yml:1:8: image: a list (NAME@sha256: and 64 lower-case hex digits)" },
+    { "image: [c]\n", "r.yml:1:9: image: \"c\" (NAME@sha256: and 64 lower-case hex digits)" },
     { "image:\n", "r.yml:1:7: image: nothing (NAME@sha256: and 64 lower-case hex digits)" },
     { "image: C@sha256:" HEX "\n", "r.yml:1:8: image: \"C@sha256:" HEX "\" (NAME@sha256: and 64 lower-case hex digits)" },
     { "image: c@sha256:" HEX "0\n", "r.yml:1:8: image: \"c@sha256:" HEX "0\" (NAME@sha256: and 64 lower-case hex digits)" },
@@ -107,7 +108,13 @@ static const struct {
     { A "    policy: {dissent: x}\n", "r.yml:5:23: dissent: \"x\" (block or tolerate)" },
     { A "    policy: {isolation: chroot}\n", "r.yml:5:25: isolation: \"chroot\" (qemu, bwrap or none)" },
     { A "    policy: {agree: 3, max_replicas: 2}\n", "r.yml:5:38: max_replicas: 2 (at least agree, which is 3)" },
-    { A "    policy: {quorum: 2}\n", "r.yml:5:14: unknown key \"quorum\" in policy (allowed: agree, trusted, dissent, isolation, max_replicas)" },
+    { A "    policy: {lineages: 9}\n", "r.yml:5:24: lineages: 9 (a number from 1 to 8)" },
+    { A "    policy: {lineages: 2}\n", "r.yml:3:3: step a: lineages 2, and 1 image (at least as many images as lineages)" },
+    { A "    network: internet\n", "r.yml:5:14: network: \"internet\" (none or realm)" },
+    { A "    image: []\n", "r.yml:5:12: image: an empty list (at least one NAME@sha256:HEX)" },
+    { A "    image: [a@sha256:" HEX_A ", b@sha256:" HEX_A "]\n",
+      "r.yml:5:88: image: \"b@sha256:" HEX_A "\" given twice (images that were built separately)" },
+    { A "    policy: {quorum: 2}\n", "r.yml:5:14: unknown key \"quorum\" in policy (allowed: agree, trusted, dissent, isolation, max_replicas, lineages)" },
 
     /* environment, labels */
     { A "    env: [x]\n", "r.yml:5:10: env: a list (a map of key: value is wanted)" },
@@ -215,6 +222,16 @@ Test (recipe, defaults_reach_each_step_and_yield_to_it)
     cr_assert (a->labels.n == 1 && bytes_eqs (a->labels.v[0], "arch=amd64") && a->keep == 3 && a->time_ms == 90000 && a->image.b[0] == 0x4f);
     cr_assert (b->labels.n == 2 && bytes_eqs (b->labels.v[0], "arch=arm64") && bytes_eqs (b->labels.v[1], "os=linux"));
     cr_assert (b->keep == 9 && b->cpus == 4 && b->memory == 1ull << 30 && b->time_ms == 90000 && b->image.b[0] == 0xaa);
+    recipe_destroy (&r);
+}
+
+Test (recipe, images_built_separately_and_a_network_are_signed_with_the_step)
+{
+    struct recipe *r = good (IMAGE "network: realm\nsteps:\n  a: {run: x, image: ['o@sha256:" HEX_A "', 'p@sha256:4f0c8f5b1f3a1f3b8c3e1d6b0a7e5c2d9f8e7d6c5b4a39281706f5e4d3c2b1a0'],"
+                                   " policy: {lineages: 2}}\n  b: {run: x, network: none}\n");
+    const struct msg_step *a = recipe_step (r, 0), *b = recipe_step (r, 1);
+    cr_assert (a->image.b[0] == 0xaa && a->images.n == 1 && a->images.v[0].len == 32 && a->images.v[0].p[0] == 0x4f && a->lineages == 2 && a->network == NETWORK_REALM);
+    cr_assert (b->image.b[0] == 0x4f && b->images.n == 0 && b->lineages == 0 && b->network == NETWORK_NONE);
     recipe_destroy (&r);
 }
 

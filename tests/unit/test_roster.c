@@ -408,9 +408,10 @@ Test (roster, entries_that_break_the_rules_are_refused)
         m.u.roster_entry.roles = bad_roles[i];
         cr_assert_eq (entry_add (&w, &m, &e), -1, "roles %llx", (unsigned long long) bad_roles[i]);
     }
-    static const struct { uint64_t agree, trusted, dissent, isolation, max; } bad_policy[] = {
+    static const struct { uint64_t agree, trusted, dissent, isolation, max, lineages, network; } bad_policy[] = {
         { 65, 0, 0, 0, 0 }, { UINT64_MAX, 0, 0, 0, 0 }, { UINT64_C (1) << 32, 0, 0, 0, 0 }, { 0, 3, 0, 0, 0 }, { 0, UINT64_C (1) << 32, 0, 0, 0 },
         { 0, 0, 3, 0, 0 },  { 0, 0, 0, 3, 0 },          { 0, 0, 0, 8, 0 },                  { 0, 0, 0, 0, 129 }, { 0, 0, 0, 0, UINT64_MAX },
+        { .lineages = 9 },  { .lineages = UINT64_C (1) << 32 }, { .network = 3 }, { .network = UINT64_C (1) << 32 },
     };
     for (size_t i = 0; i < sizeof bad_policy / sizeof *bad_policy; i++) {
         struct msg m = policy_entry ("a/b", 0, 0);
@@ -420,6 +421,8 @@ Test (roster, entries_that_break_the_rules_are_refused)
         m.u.roster_entry.dissent = bad_policy[i].dissent;
         m.u.roster_entry.isolation = bad_policy[i].isolation;
         m.u.roster_entry.max_replicas = bad_policy[i].max;
+        m.u.roster_entry.lineages = bad_policy[i].lineages;
+        m.u.roster_entry.network = bad_policy[i].network;
         cr_assert_eq (entry_add (&w, &m, &e), -1, "policy %zu", i);
     }
     for (uint64_t kind = 0; kind < 300; kind += kind == 0 ? 4 : 1) {

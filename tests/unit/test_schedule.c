@@ -14,7 +14,7 @@ static uint32_t lcg (void *arg, uint32_t n)
 
 static struct candidate worker (const char *name, const char *owner, bool trusted)
 {
-    return (struct candidate){ name, owner, trusted, ISOLATION_BWRAP, 1, 0, 0, 0, true };
+    return (struct candidate){ .name = name, .owner = owner, .trusted = trusted, .isolation = ISOLATION_BWRAP, .network = NETWORK_NONE, .credit = 1, .suits = true };
 }
 
 Test (schedule, what_does_not_fit)
@@ -35,7 +35,11 @@ Test (schedule, what_does_not_fit)
     cr_assert_not (schedule_fits (&c, &d));
     d.isolation = ISOLATION_BWRAP, d.used = used, d.used_count = 1;
     cr_assert_not (schedule_fits (&c, &d));
-    d.used_count = 0, d.avoid = avoid, d.avoid_count = 1;
+    d.used_count = 0, d.network = NETWORK_REALM;
+    cr_assert_not (schedule_fits (&c, &d));
+    c.network = NETWORK_REALM;
+    cr_assert (schedule_fits (&c, &d));
+    d.avoid = avoid, d.avoid_count = 1;
     cr_assert_not (schedule_fits (&c, &d));
 }
 

@@ -23,6 +23,7 @@ static void fill (struct result *r)
     buf_adds (&r->lease, "lease");
     buf_adds (&r->receipt, "receipt");
     r->isolation = ISOLATION_BWRAP;
+    r->network = NETWORK_NONE;
     r->host = xstrdup ("kernel=6.1 \"quoted\"\\");
     r->note = xstrdup ("");
     r->inputs[0] = digest_of ("in", 2);
@@ -61,6 +62,7 @@ Test (statement, a_result_that_contradicts_itself_is_refused)
     static const struct { const char *from, *to; } t[] = {
         { "\"exitStatus\":0", "\"exitStatus\":1" },   { "\"exitStatus\":0", "\"exitStatus\":0.0" }, { "\"exitStatus\":0", "\"exitStatus\":256" },
         { "urn:assay:worker:worker-1", "urn:assay:worker:worker-2" }, { "\"isolation\":\"bwrap\"", "\"isolation\":\"magic\"" },
+        { "\"network\":\"none\"", "\"network\":\"all\"" },
         { "\"step\":\"build\"", "\"step\":\"other\"" }, { "\"project\":\"org/hello\"", "\"project\":\"../hello\"" },
         { "\"ref\":\"refs/heads/main\"", "\"ref\":7" },  { "\"owner\":\"owner-1\"", "\"owner\":\"owner-1\",\"owner\":\"x\"" },
         { "provenance/v1", "provenance/v2" },         { "\"worker\":\"worker-1\"", "\"worker\":\"worker-1\\u0000\"" },
