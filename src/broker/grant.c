@@ -62,6 +62,7 @@ struct plan { /* a step that is to be leased, opened */
     bool early;                /* an input is not trusted yet */
     struct owners used;        /* that have a lease of it or a vote on it, or have read its artifact */
     bool trusted;              /* a trusted worker is among its leases */
+    unsigned images[STEP_IMAGES]; /* how many open leases and votes each image of the step has */
     struct {
         struct owners open, voted;
         const struct msg_step *step;
@@ -122,6 +123,7 @@ struct looking {
     struct owners *any, *open, *voted;
     int64_t since;
     bool *trusted;
+    unsigned *images;
 };
 
 static int look_lease (void *arg, const struct lease_row *l)
@@ -139,6 +141,8 @@ static int look_lease (void *arg, const struct lease_row *l)
         owners_add (x->voted, l->owner);
     if (x->trusted)
         *x->trusted = *x->trusted || l->trusted;
+    if (x->images && l->image < STEP_IMAGES)
+        x->images[l->image]++;
     return 0;
 }
 
@@ -207,7 +211,7 @@ static int plan_kin (struct server *s, struct plan *p, struct err *e)
 
 static int plan_owners (struct server *s, struct plan *p, struct err *e)
 {
-    struct looking x = { .s = s, .p = p, .open = &p->used, .voted = &p->used, .trusted = &p->trusted };
+    struct looking x = { .s = s, .p = p, .open = &p->used, .voted = &p->used, .trusted = &p->trusted, .images = p->images };
     if (state_leases_of (s->state, p->c.step.key, look_lease, &x, e) == -1)
         return -1;
     return p->body.u.submission_body.steps.n > 1 ? plan_kin (s, p, e) : 0;
@@ -231,6 +235,22 @@ static bool may_read (const struct server *s, const struct plan *p, const char *
     return true;
 }
 
+/* The image with the fewest leases and votes; among equals, chance. So the lineages of a step are as many as its voters allow. */
+static unsigned choose_image (struct plan *p, struct digest *image)
+{
+    struct digest all[STEP_IMAGES];
+    unsigned n = step_images (&p->step.u.step, all), best = 0, equal = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (p->images[i] < p->images[best])
+            equal = 0;
+        if (p->images[i] <= p->images[best] && randombytes_uniform (++equal) == 0)
+            best = i;
+    }
+    p->images[best]++;
+    *image = all[best];
+    return best;
+}
+
 static int give (struct server *s, struct plan *p, struct worker *w, bool trusted, int64_t now, struct err *e)
 {
     const struct msg_step *st = &p->step.u.step;
@@ -245,7 +265,7 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     b->step = st->name;
     b->project = p->body.u.submission_body.project;
     b->ref = p->body.u.submission_body.ref;
-    b->image = st->image;
+    unsigned image = choose_image (p, &b->image);
     b->inputs = (struct bytes_list){ p->input_list, st->needs.n };
     b->network = p->network;
     b->max_bytes = (uint64_t) s->conf.max_upload;
@@ -255,7 +275,7 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
     msg_encode (&m, &body);
     /* Its id is of what is signed, not of the signature: that is made when the turn ends, on all cores. */
     struct envelope env = { .type = bytes_str (TYPE_LEASE), .body = buf_bytes (&body) };
-    struct lease_row l = { .id = envelope_id (&env), .step = p->c.step.key, .trusted = trusted, .issued = now, .expires = (int64_t) b->expires,
+    struct lease_row l = { .id = envelope_id (&env), .step = p->c.step.key, .trusted = trusted, .image = image, .issued = now, .expires = (int64_t) b->expires,
                            .state = LEASE_OPEN };
     (void) snprintf (l.worker, sizeof l.worker, "%s", w->name);
     (void) snprintf (l.owner, sizeof l.owner, "%s", w->owner);

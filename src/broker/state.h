@@ -49,6 +49,7 @@ struct lease_row {
     int64_t step;
     char worker[64], owner[64];
     bool trusted;
+    unsigned image;           /* which of the step's (step_images) */
     int64_t issued, expires;
     enum lease_state state;
     struct digest result;     /* SHA-256 of what ended it, so that the same again is recognised; zero if nothing did */

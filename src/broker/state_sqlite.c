@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "broker/state_impl.h"
 
-#define SCHEMA 2
+#define SCHEMA 3
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS submission (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, envelope BLOB NOT NULL, project TEXT NOT NULL,"
@@ -23,24 +23,26 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS step_queue ON step (rank, key) WHERE queue = 1;"
     "CREATE INDEX IF NOT EXISTS step_expires ON step (expires) WHERE job = 0;"
     "CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, step INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL, trusted INTEGER NOT NULL,"
-    " issued INTEGER NOT NULL, expires INTEGER NOT NULL, state INTEGER NOT NULL, result BLOB) STRICT, WITHOUT ROWID;"
+    " issued INTEGER NOT NULL, expires INTEGER NOT NULL, state INTEGER NOT NULL, result BLOB, image INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS lease_step ON lease (step, issued);"
     "CREATE INDEX IF NOT EXISTS lease_open ON lease (issued) WHERE state = 1;"
     "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 2), ('open', 0);";
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 3), ('open', 0);";
 
-/* From schema 1: what came with steps that start on what is not trusted yet. */
-static const char upgrade[] =
+/* From schema 1: what came with steps that start on what is not trusted yet; from 2: with steps that name several images. */
+static const char *const upgrades[] = {
     "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN usable BLOB; ALTER TABLE step ADD COLUMN inputs BLOB;"
     "ALTER TABLE step ADD COLUMN since INTEGER NOT NULL DEFAULT 0; UPDATE step SET needs = 1 WHERE waiting = 1;"
-    "UPDATE counter SET value = 2 WHERE name = 'schema';";
+    "UPDATE counter SET value = 2 WHERE name = 'schema';",
+    "ALTER TABLE lease ADD COLUMN image INTEGER NOT NULL DEFAULT 0; UPDATE counter SET value = 3 WHERE name = 'schema';",
+};
 
 #define SUB "key, id, envelope, project, commit_id, ref, submitter, time, expires, priority FROM submission"
 #define STEP                                                                                                                                  \
     "key, sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, expires, state, digest, agree, support, dissent, votes," \
     " trusted_required, reason, verdict, needs, usable, inputs, since FROM step"
-#define LEASE "id, step, worker, owner, trusted, issued, expires, state, result FROM lease"
+#define LEASE "id, step, worker, owner, trusted, issued, expires, state, result, image FROM lease"
 
 enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MARK, Q_KEEP, Q_UNDO, Q_UNDONE, Q_SUB_FIND, Q_SUB_GET, Q_SUB_ADD, Q_SUBS, Q_SUBS_PREFIX, Q_STEP_ADD, Q_STEP_PUT,
@@ -72,7 +74,7 @@ static const char *const texts[Q_COUNT] = {
     [Q_QUEUE] = "SELECT " STEP " WHERE queue = 1 AND (rank, key) > (?1, ?2) ORDER BY rank, key LIMIT ?3",
     [Q_EXPIRED] = "SELECT " STEP " WHERE job = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2",
     [Q_OPEN_PUT] = "UPDATE counter SET value = ?1 WHERE name = 'open'",
-    [Q_LEASE_ADD] = "INSERT INTO lease (id, step, worker, owner, trusted, issued, expires, state, result) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [Q_LEASE_ADD] = "INSERT INTO lease (id, step, worker, owner, trusted, issued, expires, state, result, image) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [Q_LEASE_PUT] = "UPDATE lease SET state = ?2, result = ?3 WHERE id = ?1",
     [Q_LEASE_GET] = "SELECT " LEASE " WHERE id = ?1",
     [Q_LEASES_OF] = "SELECT " LEASE " WHERE step = ?1 ORDER BY issued",
@@ -171,6 +173,15 @@ static void db_close (struct state *s)
     free (d);
 }
 
+static bool upgrade (struct db *d)
+{
+    int64_t from = number (d, "SELECT value FROM counter WHERE name = 'schema'"); /* -1: a new one */
+    bool ok = true;
+    for (; ok && from >= 1 && from < SCHEMA; from++)
+        ok = sqlite3_exec (d->sql, upgrades[from - 1], NULL, NULL, NULL) == SQLITE_OK;
+    return ok;
+}
+
 static int db_open (struct state **out, const struct state_backend *ops, const char *path, struct err *e)
 {
     struct db *d = xcalloc (1, sizeof *d);
@@ -178,7 +189,7 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (d->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
                                        "PRAGMA trusted_schema=OFF;", NULL, NULL, NULL) == SQLITE_OK
-              && (number (d, "SELECT value FROM counter WHERE name = 'schema'") != 1 || sqlite3_exec (d->sql, upgrade, NULL, NULL, NULL) == SQLITE_OK)
+              && upgrade (d)
               && sqlite3_exec (d->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (d->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) == SQLITE_OK;
@@ -571,6 +582,7 @@ static void lease_row (sqlite3_stmt *q, struct lease_row *r)
     r->expires = sqlite3_column_int64 (q, 6);
     r->state = (enum lease_state) get_u (q, 7);
     get_digest (q, 8, &r->result);
+    r->image = get_u (q, 9);
 }
 
 static int db_lease_add (struct state *s, const struct lease_row *l, struct err *e)
@@ -586,6 +598,7 @@ static int db_lease_add (struct state *s, const struct lease_row *l, struct err 
     sqlite3_bind_int64 (q, 7, l->expires);
     sqlite3_bind_int64 (q, 8, l->state);
     put_digest (q, 9, &l->result);
+    sqlite3_bind_int64 (q, 10, l->image);
     return run (d, q, "lease", e);
 }
 

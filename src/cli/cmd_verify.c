@@ -179,10 +179,10 @@ static int recompute (const struct proof *p, struct decision *d, struct err *e)
         if (!policy_isolation_ok (policy.isolation, r->isolation))
             return err_set (e, ERR_DAMAGED, "the result of %s was made with isolation %s, weaker than the policy's", r->worker, isolation_name (r->isolation));
         const struct principal *who = roster_find (p->roster, r->worker);
-        votes[n++] = (struct vote){ .worker = who->name, .owner = who->owner, .trusted = who->trusted, .outcome = outcome_digest (r->exit_status, &r->artifact),
+        votes[n++] = (struct vote){ .worker = who->name, .owner = who->owner, .trusted = who->trusted, .outcome = outcome_digest (r->exit_status, &r->artifact), .image = r->image,
                                     .success = r->exit_status == 0 };
     }
-    struct rule_input in = { .policy = policy, .votes = votes, .vote_count = n, .owners = n, .trusted_owners = n, .inputs_trusted = true };
+    struct rule_input in = { .policy = policy, .votes = votes, .vote_count = n, .owners = n, .trusted_owners = n, .images = policy.lineages, .inputs_trusted = true };
     rule_decide (&in, d);
     return 0;
 }

@@ -189,8 +189,10 @@ static int gather (const struct judge *j, const struct matter *m, struct reading
     c->votes = xcalloc (c->n, sizeof *c->votes);
     for (size_t i = 0; i < c->n; i++)
         c->votes[i] = (struct vote){ .worker = c->v[i].worker, .owner = c->v[i].owner, .trusted = roster_find (j->roster, c->v[i].worker)->trusted,
-                                     .outcome = c->v[i].outcome, .success = c->v[i].exit_status == 0 };
+                                     .outcome = c->v[i].outcome, .image = c->v[i].image, .success = c->v[i].exit_status == 0 };
     struct rule_input in = { .policy = m->policy, .votes = c->votes, .vote_count = c->n, .inputs_trusted = r->trusted };
+    struct digest images[STEP_IMAGES];
+    in.images = step_images (m->recipe, images);
     count_owners (j, m, c, &in);
     rule_decide (&in, d);
     if (d->state == STATE_UNSATISFIABLE && c->reader_count) {
@@ -544,7 +546,7 @@ static int take_vote (struct judge *j, const struct msg_event *ev, struct matter
     BUF (plain);
     if (open_result (j, ev, m, &plain, &r, &t, why) == -1)
         return 0;
-    struct ledger_vote v = { .lease = r.lease_id, .artifact = r.artifact, .result = t.id, .inputs = t.inputs, .exit_status = r.exit_status, .time = (int64_t) ev->time };
+    struct ledger_vote v = { .lease = r.lease_id, .artifact = r.artifact, .result = t.id, .inputs = t.inputs, .image = r.image, .exit_status = r.exit_status, .time = (int64_t) ev->time };
     struct sought_reader reader = { r.owner, false };
     v.outcome = outcome_digest (r.exit_status, &r.artifact);
     memcpy (v.worker, r.worker, sizeof v.worker);

@@ -8,11 +8,11 @@
 
 #include "base/file.h"
 
-#define SCHEMA 2
+#define SCHEMA 3
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 2), ('position', 0), ('roster', 0), ('roster_at', 0);"
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 3), ('position', 0), ('roster', 0), ('roster_at', 0);"
     "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
     " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
@@ -21,7 +21,7 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS step_open ON step (key) WHERE final = 0;"
     "CREATE TABLE IF NOT EXISTS vote (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL,"
     " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, result BLOB NOT NULL,"
-    " inputs BLOB, broker TEXT NOT NULL DEFAULT '', store TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;"
+    " inputs BLOB, broker TEXT NOT NULL DEFAULT '', store TEXT NOT NULL DEFAULT '', image BLOB) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS vote_step ON vote (step, round, lease);"
     "CREATE INDEX IF NOT EXISTS vote_worker ON vote (worker, step);"
     "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
@@ -31,11 +31,13 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS cosignature (size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL, PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
 
-/* From schema 1: what came with steps that use each other's artifacts. */
-static const char upgrade[] =
+/* From schema 1: what came with steps that use each other's artifacts; from 2: with steps that name several images. */
+static const char *const upgrades[] = {
     "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
     "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';";
+    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';",
+    "ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';",
+};
 
 #define STEP                                                                                                                                      \
     "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes, needs," \
@@ -60,8 +62,8 @@ static const char *const texts[Q_COUNT] = {
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = ?1 AND name = ?2",
     [Q_STEPS_OPEN] = "SELECT " STEP " WHERE final = 0 AND key > ?1 ORDER BY key LIMIT ?2",
     [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, result,"
-                   " inputs, broker, store) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
-    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result, inputs, broker, store FROM vote"
+                   " inputs, broker, store, image) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result, inputs, broker, store, image FROM vote"
                 " WHERE step = ?1 AND round = ?2 ORDER BY lease",
     [Q_VERDICT_ADD] = "INSERT INTO verdict (idx, step, envelope) VALUES (?1, ?2, ?3)",
     [Q_VERDICT_GET] = "SELECT envelope FROM verdict WHERE step = ?1 ORDER BY idx DESC LIMIT 1",
@@ -270,6 +272,15 @@ static int tree_catch_up (struct ledger *l, struct err *e)
     return rc == 0 ? run (l, query (l, Q_COMMIT), "commit", e) : -1;
 }
 
+static bool upgrade (struct ledger *l)
+{
+    int64_t from = number (l, "SELECT value FROM counter WHERE name = 'schema'"); /* -1: a new one */
+    bool ok = true;
+    for (; ok && from >= 1 && from < SCHEMA; from++)
+        ok = sqlite3_exec (l->sql, upgrades[from - 1], NULL, NULL, NULL) == SQLITE_OK;
+    return ok;
+}
+
 int ledger_open (struct ledger **out, const char *path, struct err *e)
 {
     struct ledger *l = xcalloc (1, sizeof *l);
@@ -281,7 +292,7 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
                      == SQLITE_OK
-              && (number (l, "SELECT value FROM counter WHERE name = 'schema'") != 1 || sqlite3_exec (l->sql, upgrade, NULL, NULL, NULL) == SQLITE_OK)
+              && upgrade (l)
               && sqlite3_exec (l->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
@@ -593,6 +604,7 @@ int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struc
     put_digest (q, 12, &v->inputs);
     sqlite3_bind_text (q, 13, v->broker, -1, SQLITE_STATIC);
     sqlite3_bind_text (q, 14, v->store, -1, SQLITE_STATIC);
+    put_digest (q, 15, &v->image);
     return run (l, q, "vote", e) == -1 ? -1 : sqlite3_changes (l->sql) > 0;
 }
 
@@ -617,6 +629,7 @@ int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (v
         get_digest (q, 9, &v.inputs);
         get_text (q, 10, v.broker, sizeof v.broker);
         get_text (q, 11, v.store, sizeof v.store);
+        get_digest (q, 12, &v.image);
         stop = each (arg, &v, bytes_of (sqlite3_column_blob (q, 8), (size_t) sqlite3_column_bytes (q, 8))) != 0;
     }
     sqlite3_reset (q);

@@ -36,6 +36,7 @@ struct ledger_step {
 struct ledger_vote {
     struct digest lease, outcome, artifact, result;
     struct digest inputs;        /* inputs_digest () of what it read */
+    struct digest image;         /* what it ran in */
     char worker[64], owner[64], broker[64], store[64]; /* broker: of its lease; store: of its receipt, or empty */
     unsigned exit_status;
     int64_t time;                /* of the event, microseconds */

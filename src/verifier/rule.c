@@ -22,7 +22,7 @@ int step_state_parse (const char *s)
 /* One owner's word: what it supports, or that its workers disagree. */
 struct owner {
     const char *name;
-    struct digest outcome;
+    struct digest outcome, image;
     bool success, split, trusted;
 };
 
@@ -32,7 +32,9 @@ static int by_owner (const void *a, const void *b)
     int c = strcmp (x->owner, y->owner);
     if (c == 0)
         c = strcmp (x->worker, y->worker);
-    return c ? c : digest_cmp (&x->outcome, &y->outcome);
+    if (c == 0)
+        c = digest_cmp (&x->outcome, &y->outcome);
+    return c ? c : digest_cmp (&x->image, &y->image);
 }
 
 static int by_outcome (const void *a, const void *b)
@@ -41,6 +43,8 @@ static int by_outcome (const void *a, const void *b)
     int c = (int) x->split - (int) y->split;
     if (c == 0)
         c = digest_cmp (&x->outcome, &y->outcome);
+    if (c == 0)
+        c = digest_cmp (&x->image, &y->image);
     return c ? c : strcmp (x->name, y->name);
 }
 
@@ -51,19 +55,21 @@ static size_t owners_of (struct vote *v, size_t n, struct owner *out)
     for (size_t i = 0; i < n; i++) {
         struct owner *o = count ? &out[count - 1] : NULL;
         if (!o || strcmp (o->name, v[i].owner)) {
-            out[count++] = (struct owner){ v[i].owner, v[i].outcome, v[i].success, false, v[i].trusted };
+            out[count++] = (struct owner){ v[i].owner, v[i].outcome, v[i].image, v[i].success, false, v[i].trusted };
             continue;
         }
         if (!digest_eq (&o->outcome, &v[i].outcome))
             o->split = true;
         o->trusted |= v[i].trusted;
+        if (digest_cmp (&v[i].image, &o->image) < 0)
+            o->image = v[i].image; /* an owner stands for one lineage */
     }
     return count;
 }
 
 struct tally {
     struct digest lead;
-    unsigned support, second, trusted_for, trusted_against;
+    unsigned support, second, lineages, trusted_for, trusted_against;
     bool success;
 };
 
@@ -75,11 +81,14 @@ static void count (const struct owner *o, size_t n, const struct vote *v, size_t
         size_t j = i;
         while (j < n && !o[j].split && digest_eq (&o[j].outcome, &o[i].outcome))
             j++;
-        unsigned got = (unsigned) (j - i);
+        unsigned got = (unsigned) (j - i), images = 0;
+        for (size_t k = i; k < j; k++)
+            images += k == i || !digest_eq (&o[k].image, &o[k - 1].image); /* sorted by it */
         if (got > t->support) {
             t->second = t->support;
             t->support = got;
             t->lead = o[i].outcome;
+            t->lineages = images;
             t->success = o[i].success;
         } else if (got > t->second)
             t->second = got;
@@ -121,6 +130,7 @@ void rule_decide (const struct rule_input *in, struct decision *d)
     d->votes = (unsigned) owners;
     d->support = t.support;
     d->against = d->votes - t.support;
+    d->lineages = t.lineages;
     unsigned room = d->votes < p->max_replicas ? p->max_replicas - d->votes : 0;
     unsigned left = in->owners > owners ? (unsigned) (in->owners - owners) : 0;
     if (left < room)
@@ -129,7 +139,8 @@ void rule_decide (const struct rule_input *in, struct decision *d)
     bool blocked = t.trusted_against && required;
     if (p->dissent == POLICY_DISSENT_BLOCK && d->against)
         blocked = true;
-    bool agreed = t.support >= p->agree && t.support > t.second && !lacks_trusted && !blocked;
+    unsigned images = p->lineages > t.lineages && t.support ? p->lineages - t.lineages : 0; /* lacking */
+    bool agreed = t.support >= p->agree && !images && t.support > t.second && !lacks_trusted && !blocked;
 
     if (agreed && !in->inputs_trusted) {
         d->state = STATE_PROVISIONAL;
@@ -149,17 +160,23 @@ void rule_decide (const struct rule_input *in, struct decision *d)
         wants (d, t.support > t.second && t.support >= p->agree ? 1 : p->agree > t.support ? p->agree - t.support : 1, lacks_trusted, room);
         (void) snprintf (d->reason, sizeof d->reason, "%u owners for the most common outcome, %u otherwise, of %u votes (at most %u replicas)", d->support,
                          d->against, d->votes, p->max_replicas);
-    } else if (p->agree > in->owners || (required && in->trusted_owners == 0)) {
+    } else if (p->agree > in->owners || (required && in->trusted_owners == 0) || (p->lineages > 1 && p->lineages > in->images)) {
         d->state = STATE_UNSATISFIABLE;
         d->final = true;
         if (p->agree > in->owners)
             (void) snprintf (d->reason, sizeof d->reason, "the policy asks for %u owners, and %zu have a worker that fits", p->agree, in->owners);
-        else
+        else if (required && in->trusted_owners == 0)
             (void) snprintf (d->reason, sizeof d->reason, "the policy asks for a trusted worker, and 0 of %zu owners have one that fits", in->owners);
+        else
+            (void) snprintf (d->reason, sizeof d->reason, "the policy asks for %u image lineages, and the step names %zu image%s", p->lineages, in->images,
+                             in->images == 1 ? "" : "s");
     } else {
         d->state = d->votes ? STATE_PROVISIONAL : STATE_PENDING;
         unsigned lack = p->agree > t.support ? p->agree - t.support : 0;
+        lack = lack > images ? lack : images;
         wants (d, lack ? lack : lacks_trusted ? 1 : 0, lacks_trusted, room);
-        (void) snprintf (d->reason, sizeof d->reason, "%u of %u owners so far%s", d->support, p->agree, lacks_trusted ? ", no trusted worker among them" : "");
+        int len = snprintf (d->reason, sizeof d->reason, "%u of %u owners so far%s", d->support, p->agree, lacks_trusted ? ", no trusted worker among them" : "");
+        if (images)
+            (void) snprintf (d->reason + len, sizeof d->reason - (size_t) len, ", built in %u of %u image lineages", t.lineages, p->lineages);
     }
 }

@@ -17,6 +17,7 @@ struct vote {                /* a valid result: its checks are over */
     const char *worker, *owner;
     bool trusted;            /* the roster says so */
     struct digest outcome;   /* outcome_digest() */
+    struct digest image;     /* its lineage: one of the images that the step names, as the broker leased it */
     bool success;            /* exit status 0 */
 };
 
@@ -25,6 +26,7 @@ struct rule_input {
     const struct vote *votes;
     size_t vote_count;
     size_t owners, trusted_owners; /* that exist and fit (roster_owners) */
+    size_t images;           /* different ones that the step names */
     bool inputs_trusted;     /* every input is trusted at the digest used; true where there are none */
 };
 
@@ -32,6 +34,7 @@ struct decision {
     enum step_state state;
     struct digest outcome;   /* the leading or agreed one; zero if none */
     unsigned support;        /* owners for it */
+    unsigned lineages;       /* different images among those */
     unsigned against;        /* owners for anything else, or at odds with themselves */
     unsigned votes;          /* owners that voted */
     unsigned want;           /* more replicas wanted now, of other owners; 0: none */

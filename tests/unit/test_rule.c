@@ -67,9 +67,55 @@ Test (rule, rows)
     cr_assert (strstr (decide ("", 4, false, true, 3, 5).reason, "4 owners, and 3 have"));
 }
 
+/* Owner, outcome, image: "a1x" is owner a with outcome 1 in image x. */
+static struct decision decide_lineages (const char *votes, unsigned agree, unsigned lineages, bool block, size_t images, size_t owners)
+{
+    static char names[64][8];
+    struct vote v[64];
+    size_t n = 0;
+    for (const char *p = votes; *p; p += p[3] ? 4 : 3, n++) {
+        (void) snprintf (names[n], sizeof names[n], "%c", p[0]);
+        (void) snprintf (names[n] + 2, sizeof names[n] - 2, "w%zu", n);
+        v[n] = (struct vote){ .owner = names[n], .worker = names[n] + 2, .success = true };
+        v[n].outcome.b[0] = (uint8_t) p[1];
+        v[n].image.b[0] = (uint8_t) p[2];
+    }
+    struct rule_input in = { .policy = { .agree = agree, .lineages = lineages, .dissent = block ? POLICY_DISSENT_BLOCK : POLICY_DISSENT_TOLERATE }, .votes = v, .vote_count = n,
+                             .owners = owners, .trusted_owners = 1, .images = images, .inputs_trusted = true };
+    struct decision d;
+    policy_fill (&in.policy);
+    rule_decide (&in, &d);
+    return d;
+}
+
+Test (rule, agreement_spans_images_that_were_built_separately)
+{
+    static const struct { const char *votes; unsigned agree, lineages; bool block; size_t images, owners; enum step_state state; unsigned want, spans; } t[] = {
+        { "a1x b1x", 2, 1, true, 2, 4, STATE_TRUSTED, 0, 1 },
+        { "a1x b1x", 2, 2, true, 2, 4, STATE_PROVISIONAL, 1, 1 },        /* the same compiler may be bad in both */
+        { "a1x b1x c1x", 2, 2, true, 2, 4, STATE_PROVISIONAL, 1, 1 },
+        { "a1x b1y", 2, 2, true, 2, 4, STATE_TRUSTED, 0, 2 },
+        { "a1x b1x c1y", 2, 2, true, 2, 4, STATE_TRUSTED, 0, 2 },
+        { "a1x", 1, 2, true, 2, 4, STATE_PROVISIONAL, 1, 1 },            /* two lineages are two owners at least */
+        { "a1x a1y", 1, 2, true, 2, 4, STATE_PROVISIONAL, 1, 1 },        /* an owner stands for one, however many it built in */
+        { "a1x b2y", 2, 2, true, 2, 4, STATE_DISPUTED, 1, 1 },           /* one of the images alters what it builds */
+        { "a1x b1x c2y d2y", 2, 2, false, 2, 6, STATE_DISPUTED, 1, 1 },
+        { "a1x b1x c1y d2y", 2, 2, false, 2, 6, STATE_TRUSTED, 0, 2 },
+        { "", 2, 3, true, 2, 9, STATE_UNSATISFIABLE, 0, 0 },
+        { "a1x b1y", 2, 3, true, 2, 9, STATE_UNSATISFIABLE, 0, 2 },
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        struct decision d = decide_lineages (t[i].votes, t[i].agree, t[i].lineages, t[i].block, t[i].images, t[i].owners);
+        cr_assert_eq (d.state, t[i].state, "row %zu \"%s\": %s (%s)", i, t[i].votes, step_state_name (d.state), d.reason);
+        cr_assert (d.want == t[i].want && d.lineages == t[i].spans, "row %zu \"%s\": want %u, lineages %u", i, t[i].votes, d.want, d.lineages);
+    }
+    cr_assert (strstr (decide_lineages ("", 2, 3, true, 2, 9).reason, "3 image lineages, and the step names 2 images"));
+    cr_assert (strstr (decide_lineages ("a1x b1x", 2, 2, true, 2, 9).reason, "built in 1 of 2 image lineages"));
+}
+
 static bool same (const struct decision *a, const struct decision *b)
 {
-    return a->state == b->state && digest_eq (&a->outcome, &b->outcome) && a->support == b->support && a->against == b->against && a->votes == b->votes
+    return a->state == b->state && digest_eq (&a->outcome, &b->outcome) && a->support == b->support && a->against == b->against && a->votes == b->votes && a->lineages == b->lineages
            && a->want == b->want && a->want_trusted == b->want_trusted && a->final == b->final && !strcmp (a->reason, b->reason);
 }
 
@@ -105,13 +151,14 @@ Test (rule, the_order_of_arrival_does_not_matter, .timeout = 240)
             unsigned r = seed >> 8;
             v[i] = (struct vote){ .worker = worker[i], .owner = owner[r % 4], .trusted = (r >> 4) % 5 == 0, .success = (r >> 8) % 3 != 0 };
             v[i].outcome.b[0] = (uint8_t) (1 + (r >> 8) % 3);
+            v[i].image.b[0] = (uint8_t) ((r >> 12) % 3);
         }
-        struct rule_input in = { .policy = { 1 + round % 3, 1 + round / 3 % 2, 1 + round / 6 % 2, ISOLATION_BWRAP, 5 }, .votes = v, .vote_count = 5,
-                                 .owners = 4, .trusted_owners = 1, .inputs_trusted = round % 7 != 0 };
+        struct rule_input in = { .policy = { 1 + round % 3, 1 + round / 3 % 2, 1 + round / 6 % 2, ISOLATION_BWRAP, 5, 1 + round / 12 % 3, NETWORK_NONE }, .votes = v, .vote_count = 5,
+                                 .owners = 4, .trusted_owners = 1, .images = 3, .inputs_trusted = round % 7 != 0 };
         rule_decide (&in, &first);
         permute (v, 5, 0, &in, &first, &cases);
         if (first.state == STATE_TRUSTED)
-            cr_assert (in.inputs_trusted && first.support >= in.policy.agree);
+            cr_assert (in.inputs_trusted && first.support >= in.policy.agree && first.lineages >= in.policy.lineages);
     }
     cr_assert_eq (cases, 2500 * 120);
 }
