@@ -9,6 +9,7 @@
 #include "base/file.h"
 
 #define SCHEMA 3
+#define KEPT "16" /* cosignatures of a witness */
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
@@ -75,9 +76,9 @@ static const char *const texts[Q_COUNT] = {
     [Q_TILE_PUT] = "INSERT OR REPLACE INTO tile (level, n, hashes) VALUES (?1, ?2, ?3)",
     [Q_TILE_GET] = "SELECT hashes FROM tile WHERE level = ?1 AND n = ?2",
     [Q_COSIGN] = "INSERT OR REPLACE INTO cosignature (size, name, line) VALUES (?1, ?2, ?3)",
-    [Q_COSIGN_TRIM] = "DELETE FROM cosignature WHERE name = ?1 AND size < (SELECT min(size) FROM (SELECT size FROM cosignature WHERE name = ?1 ORDER BY size DESC LIMIT 64))",
-    [Q_COSIGNED] = "SELECT size FROM cosignature GROUP BY size HAVING count(*) >= ?1 ORDER BY size DESC LIMIT 1",
-    [Q_COSIGNATURES] = "SELECT line FROM cosignature WHERE size = ?1 ORDER BY name LIMIT 31",
+    [Q_COSIGN_TRIM] = "DELETE FROM cosignature WHERE name = ?1 AND size < (SELECT min(size) FROM (SELECT size FROM cosignature WHERE name = ?1 ORDER BY size DESC LIMIT " KEPT "))",
+    [Q_COSIGNED] = "SELECT size, name FROM cosignature ORDER BY size DESC, name",
+    [Q_COSIGNATURES] = "SELECT name, line FROM cosignature WHERE size = ?1 ORDER BY name",
     [Q_VERDICT_AT] = "SELECT envelope FROM verdict WHERE idx = ?1",
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
     [Q_READER_ADD] = "INSERT OR IGNORE INTO reader (step, round, owner) VALUES (?1, ?2, ?3)",
@@ -96,6 +97,7 @@ struct ledger {
         bool dirty;
     } tail[TLOG_LEVELS];
     struct digest read[TLOG_TILE]; /* the tile that was read last */
+    bool lost;                     /* the tails are not what the disk has: they are read again before the next turn */
 };
 
 static int fail (struct ledger *l, struct err *e, const char *what)
@@ -174,6 +176,7 @@ static int tile_read (struct ledger *l, unsigned level, uint64_t n, struct diges
 
 static int tails_load (struct ledger *l, struct err *e)
 {
+    l->lost = true;
     for (unsigned level = 0; level < TLOG_LEVELS; level++) {
         struct tail *t = &l->tail[level];
         char text[128];
@@ -183,10 +186,15 @@ static int tails_load (struct ledger *l, struct err *e)
         if (last < 0)
             continue;
         int count = tile_read (l, level, (uint64_t) last, t->v, e);
-        if (count == -1)
-            return -1;
+        if (count <= 0)
+            return count == -1 ? -1 : err_set (e, ERR_DAMAGED, "verdict log: tile %u/%lld is empty", level, (long long) last);
         t->n = (uint64_t) last * TLOG_TILE + (uint64_t) count;
     }
+    for (unsigned level = 1; level < TLOG_LEVELS; level++)
+        if (l->tail[level].n != l->tail[level - 1].n / TLOG_TILE)
+            return err_set (e, ERR_DAMAGED, "verdict log: level %u of its tree has %llu hashes, not %llu", level, (unsigned long long) l->tail[level].n,
+                            (unsigned long long) (l->tail[level - 1].n / TLOG_TILE));
+    l->lost = false;
     return 0;
 }
 
@@ -229,11 +237,13 @@ static int tree_append (struct ledger *l, struct bytes entry, struct err *e)
 static int tree_tile (void *arg, unsigned level, uint64_t n, const struct digest **hashes, size_t *count, struct err *e)
 {
     struct ledger *l = arg;
-    if (level < TLOG_LEVELS && l->tail[level].n && n == (l->tail[level].n - 1) / TLOG_TILE) {
+    if (level < TLOG_LEVELS && !l->lost && l->tail[level].n && n == (l->tail[level].n - 1) / TLOG_TILE) {
         *hashes = l->tail[level].v;
         *count = (size_t) (l->tail[level].n - n * TLOG_TILE);
         return 0;
     }
+    if (l->lost)
+        return err_code (e, EC_INTERNAL, "verdict log: it cannot be read now");
     int got = level < TLOG_LEVELS ? tile_read (l, level, n, l->read, e) : 0;
     if (got <= 0)
         return got == -1 ? -1 : err_code (e, EC_NOT_FOUND, "verdict log: no tile %u/%llu", level, (unsigned long long) n);
@@ -334,6 +344,8 @@ void ledger_close (struct ledger **lp)
 
 int ledger_begin (struct ledger *l, struct err *e)
 {
+    if (l->lost && tails_load (l, e) == -1)
+        return -1;
     l->position_begun = l->position;
     l->index_begun = l->index;
     l->roster_begun = l->roster;
@@ -679,26 +691,27 @@ int ledger_cosign (struct ledger *l, uint64_t size, const char *name, struct byt
     return run (l, q, "cosignature", e);
 }
 
-uint64_t ledger_cosigned (struct ledger *l, uint64_t witnesses)
+int ledger_cosigned (struct ledger *l, int (*each) (void *arg, uint64_t size, const char *name), void *arg, struct err *e)
 {
     sqlite3_stmt *q = query (l, Q_COSIGNED);
-    uint64_t size = 0;
-    sqlite3_bind_int64 (q, 1, witnesses > 1000 ? 1000 : (int64_t) witnesses);
-    if (sqlite3_step (q) == SQLITE_ROW)
-        size = (uint64_t) sqlite3_column_int64 (q, 0);
+    int rc = SQLITE_DONE;
+    bool stop = false;
+    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW)
+        stop = each (arg, (uint64_t) sqlite3_column_int64 (q, 0), (const char *) sqlite3_column_text (q, 1)) != 0;
     sqlite3_reset (q);
-    return size;
+    return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "cosignatures");
 }
 
-int ledger_cosignatures (struct ledger *l, uint64_t size, struct buf *lines, struct err *e)
+int ledger_cosignatures (struct ledger *l, uint64_t size, int (*each) (void *arg, const char *name, struct bytes line), void *arg, struct err *e)
 {
     sqlite3_stmt *q = query (l, Q_COSIGNATURES);
-    int rc;
+    int rc = SQLITE_DONE;
+    bool stop = false;
     sqlite3_bind_int64 (q, 1, (int64_t) size);
-    while ((rc = sqlite3_step (q)) == SQLITE_ROW)
-        buf_add (lines, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW)
+        stop = each (arg, (const char *) sqlite3_column_text (q, 0), bytes_of (sqlite3_column_blob (q, 1), (size_t) sqlite3_column_bytes (q, 1))) != 0;
     sqlite3_reset (q);
-    return rc == SQLITE_DONE ? 0 : fail (l, e, "cosignatures");
+    return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "cosignatures");
 }
 
 /* ---- to the broker ---- */

@@ -83,11 +83,11 @@ int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, st
 
 /* The verdict log as a Merkle tree (tlog.h), whose entry i is verdict i + 1's envelope. Sizes are those of the turn. */
 struct tlog_source ledger_tiles (struct ledger *l);
-/* Signatures of witnesses on the checkpoint of a size: lines of its note. */
+/* Signatures of witnesses on checkpoints, each a line of its note; the newest 16 of a name are kept. */
 int ledger_cosign (struct ledger *l, uint64_t size, const char *name, struct bytes line, struct err *e);
-/* The newest size with at least `witnesses` of them; 0: none. */
-uint64_t ledger_cosigned (struct ledger *l, uint64_t witnesses);
-int ledger_cosignatures (struct ledger *l, uint64_t size, struct buf *lines, struct err *e);
+/* Who signed which sizes, the largest first. */
+int ledger_cosigned (struct ledger *l, int (*each) (void *arg, uint64_t size, const char *name), void *arg, struct err *e);
+int ledger_cosignatures (struct ledger *l, uint64_t size, int (*each) (void *arg, const char *name, struct bytes line), void *arg, struct err *e);
 
 /* To the broker: kept until ledger_sent. A message's id is the request id it is sent with. */
 int ledger_send (struct ledger *l, struct bytes frame_without_id, struct err *e);

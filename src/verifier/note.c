@@ -20,6 +20,11 @@ void note_origin (const uint8_t root_key[32], const char *verifier, char out[NOT
     (void) snprintf (out, NOTE_NAME, "assay/verdicts/%s/%s", hex, verifier);
 }
 
+void note_witness (const char *origin, const char *principal, char out[NOTE_NAME])
+{
+    (void) snprintf (out, NOTE_NAME, "%s/%s", origin, principal);
+}
+
 void note_text (const char *origin, uint64_t size, const struct digest *root, struct buf *out)
 {
     buf_addf (out, "%s\n%llu\n", origin, (unsigned long long) size);
@@ -56,8 +61,7 @@ void note_sign (const char *name, struct bytes text, const struct sign_key *key,
     note_line (&s, out);
 }
 
-/* The next line without its LF; false at the end, or where there is no LF. */
-static bool line (struct bytes *rest, struct bytes *out)
+bool note_next_line (struct bytes *rest, struct bytes *out)
 {
     const uint8_t *end = rest->len ? memchr (rest->p, '\n', rest->len) : NULL;
     if (!end)
@@ -67,7 +71,7 @@ static bool line (struct bytes *rest, struct bytes *out)
     return true;
 }
 
-static bool number (struct bytes text, uint64_t *out)
+bool note_number (struct bytes text, uint64_t *out)
 {
     *out = 0;
     if (text.len == 0 || text.len > 18 || (text.p[0] == '0' && text.len > 1))
@@ -115,21 +119,24 @@ int note_parse (struct bytes raw, struct note *n, struct err *e)
     memset (n, 0, sizeof *n);
     if (raw.len > NOTE_MAX)
         return err_code (e, EC_OVERSIZED, "checkpoint: %zu bytes (at most %u)", raw.len, NOTE_MAX);
-    if (!line (&rest, &origin) || !name_in (origin, n->origin))
+    if (!note_next_line (&rest, &origin) || !name_in (origin, n->origin))
         return err_code (e, EC_MALFORMED, "checkpoint: its first line is no origin");
-    if (!line (&rest, &size) || !number (size, &n->size))
+    if (!note_next_line (&rest, &size) || !note_number (size, &n->size))
         return err_code (e, EC_MALFORMED, "checkpoint: its second line is no size");
-    if (!line (&rest, &root) || !base64_decode (root, &hash) || hash.len != 32)
+    if (!note_next_line (&rest, &root) || !base64_decode (root, &hash) || hash.len != 32)
         return err_code (e, EC_MALFORMED, "checkpoint: its third line is no hash");
     memcpy (n->root.b, hash.p, 32);
-    if (!line (&rest, &empty) || empty.len)
+    if (!note_next_line (&rest, &empty) || empty.len)
         return err_code (e, EC_MALFORMED, "checkpoint: no empty line before the signatures");
     size_t text = (size_t) (empty.p - raw.p);
     while (rest.len) {
         if (n->n == NOTE_SIGNATURES)
             return err_code (e, EC_OVERSIZED, "checkpoint: more than %u signatures", NOTE_SIGNATURES);
-        if (!line (&rest, &one) || !signature (one, &n->v[n->n]))
+        if (!note_next_line (&rest, &one) || !signature (one, &n->v[n->n]))
             return err_code (e, EC_MALFORMED, "checkpoint: signature %zu is none", n->n + 1);
+        for (size_t i = 0; i < n->n; i++)
+            if (!strcmp (n->v[i].name, n->v[n->n].name) && memcmp (n->v[i].hash, n->v[n->n].hash, 4) == 0)
+                return err_code (e, EC_MALFORMED, "checkpoint: signature %zu is by the same key as signature %zu", n->n + 1, i + 1);
         n->n++;
     }
     if (n->n == 0)
@@ -138,12 +145,17 @@ int note_parse (struct bytes raw, struct note *n, struct err *e)
     return 0;
 }
 
-int note_check (const struct note *n, const char *name, const uint8_t pub[32], struct err *e)
+bool note_names (const struct note_signature *s, const uint8_t pub[32])
 {
     uint8_t hash[4];
-    key_hash (name, pub, hash);
+    key_hash (s->name, pub, hash);
+    return memcmp (s->hash, hash, 4) == 0;
+}
+
+int note_check (const struct note *n, const char *name, const uint8_t pub[32], struct err *e)
+{
     for (size_t i = 0; i < n->n; i++)
-        if (!strcmp (n->v[i].name, name) && memcmp (n->v[i].hash, hash, 4) == 0)
+        if (!strcmp (n->v[i].name, name) && note_names (&n->v[i], pub))
             return signature_good (pub, buf_bytes (&n->text), n->v[i].sig) ? 0 : err_code (e, EC_BAD_SIGNATURE, "checkpoint: the signature of %s does not hold", name);
     return err_code (e, EC_BAD_SIGNATURE, "checkpoint: not signed by %s", name);
 }

@@ -30,12 +30,18 @@ struct note {
 };
 void note_release (struct note *n);
 void note_origin (const uint8_t root_key[32], const char *verifier, char out[NOTE_NAME]);
+void note_witness (const char *origin, const char *principal, char out[NOTE_NAME]); /* the name that a witness signs under */
 void note_text (const char *origin, uint64_t size, const struct digest *root, struct buf *out);
 void note_sign (const char *name, struct bytes text, const struct sign_key *key, struct buf *out); /* adds one signature line to out */
 void note_line (const struct note_signature *s, struct buf *out);                                    /* the line that it was parsed from */
-/* Strict: bounds, decimal without leading zeros, at least one signature, nothing behind the last. EC_MALFORMED. */
+/* Strict: bounds, decimal without leading zeros, at least one signature, none twice, nothing behind the last. EC_MALFORMED, EC_OVERSIZED. */
 int note_parse (struct bytes raw, struct note *n, struct err *e);
+bool note_names (const struct note_signature *s, const uint8_t pub[32]);             /* is its key hash that of this key? */
 /* Is there a signature of that name under that key? EC_BAD_SIGNATURE with the name if not. */
 int note_check (const struct note *n, const char *name, const uint8_t pub[32], struct err *e);
+
+/* Parts of the format, for those beside it: the next line without its LF (false at the end, or where there is no LF); a decimal number below 10^18. */
+bool note_next_line (struct bytes *rest, struct bytes *out);
+bool note_number (struct bytes text, uint64_t *out);
 
 #endif

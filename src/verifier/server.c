@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "verifier/intake.h"
 #include "verifier/judge.h"
-#include "verifier/note.h"
+#include "verifier/logbook.h"
 #include "verifier/rule.h"
 
 #define TURN 256               /* messages taken in before the disk is synced */
@@ -261,17 +261,17 @@ static int on_verdict_get (struct server *s, const struct net_in *in, const stru
     if (found != 1)
         return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the submission has no step of that name");
     found = 0;
-    if ((who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)) && step.said && step.state == STATE_PROVISIONAL)
+    if (g->results != 2 && (who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)) && step.said && step.state == STATE_PROVISIONAL)
         found = judge_reveal (&s->judge, &g->id, g->step, time_now_us (), &verdict, e);
     if (found == 0)
         found = ledger_verdict_get (s->ledger, step.key, &verdict, e);
     if (found != 1)
         return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "no verdict yet");
-    if (g->results && !(who->roles & (ROLE_ADMIN | ROLE_VIEWER | ROLE_SUBMITTER)))
+    if (g->results == 1 && !(who->roles & (ROLE_ADMIN | ROLE_VIEWER | ROLE_SUBMITTER)))
         return err_code (e, EC_NOT_ALLOWED, "%s may not read results (roles admin, viewer, submitter)", who->name);
     struct bundle *b = xcalloc (1, sizeof *b);
     bundle_add (b, buf_bytes (&verdict));
-    int rc = g->results && step.final ? ledger_votes (s->ledger, step.key, step.round, add_result, b, e) : 0;
+    int rc = g->results == 1 && step.final ? ledger_votes (s->ledger, step.key, step.round, add_result, b, e) : 0;
     if (rc == 0) {
         struct msg m = MSG_INIT (bundle, q->request);
         m.u.bundle.envelopes = (struct bytes_list){ b->list, b->n };
@@ -285,36 +285,17 @@ static int on_verdict_get (struct server *s, const struct net_in *in, const stru
 
 /* ---- the log ---- */
 
-static uint64_t log_size (struct server *s)
+static struct logbook logbook (struct server *s)
 {
-    return ledger_next_index (s->ledger) - 1;
-}
-
-/* The checkpoint of a size: the same bytes whenever it is asked for, but for the witnesses. */
-static int make_checkpoint (struct server *s, uint64_t size, struct buf *out, struct err *e)
-{
-    char origin[NOTE_NAME];
-    struct digest root;
-    struct tlog_source src = ledger_tiles (s->ledger);
-    BUF (text);
-    if (tlog_root (&src, size, &root, e) == -1)
-        return -1;
-    note_origin (realm_root (s->rl), realm_name (s->rl), origin);
-    note_text (origin, size, &root, &text);
-    buf_add (out, text.p, text.len);
-    buf_adds (out, "\n");
-    note_sign (origin, buf_bytes (&text), &realm_keys (s->rl)->sign, out);
-    return ledger_cosignatures (s->ledger, size, out, e);
+    return (struct logbook){ s->ledger, realm_roster (s->rl), realm_root (s->rl), realm_name (s->rl), &realm_keys (s->rl)->sign };
 }
 
 static int on_checkpoint_get (struct server *s, const struct net_in *in, const struct msg *q, struct err *e)
 {
     BUF (note);
+    struct logbook b = logbook (s);
     struct msg m = MSG_INIT (checkpoint, q->request);
-    uint64_t want = q->u.checkpoint_get.witnesses, size = want ? ledger_cosigned (s->ledger, want) : log_size (s);
-    if (want && size == 0)
-        return err_code (e, EC_NOT_FOUND, "no checkpoint has %llu witnesses yet (`assay audit --cosign` makes one)", (unsigned long long) want);
-    if (make_checkpoint (s, size, &note, e) == -1)
+    if (logbook_checkpoint (&b, q->u.checkpoint_get.witnesses, &note, e) == -1)
         return -1;
     m.u.checkpoint.note = buf_bytes (&note);
     answer (s, in, &m);
@@ -324,15 +305,11 @@ static int on_checkpoint_get (struct server *s, const struct net_in *in, const s
 static int on_proof_get (struct server *s, const struct net_in *in, const struct msg *q, struct err *e)
 {
     const struct msg_proof_get *g = &q->u.proof_get;
-    struct tlog_source src = ledger_tiles (s->ledger);
+    struct logbook b = logbook (s);
     struct tlog_path path;
     struct bytes list[TLOG_PATH_MAX];
     struct msg m = MSG_INIT (proof, q->request);
-    if (g->size > log_size (s))
-        return err_code (e, EC_NOT_FOUND, "the log has %llu verdicts, not %llu", (unsigned long long) log_size (s), (unsigned long long) g->size);
-    if (g->kind != 1 && g->kind != 2)
-        return err_code (e, EC_MALFORMED, "a proof is of kind 1 or 2");
-    if ((g->kind == 1 ? tlog_prove (&src, g->at, g->size, &path, e) : tlog_prove_growth (&src, g->at, g->size, &path, e)) == -1)
+    if (logbook_prove (&b, g->kind, g->at, g->size, &path, e) == -1)
         return -1;
     for (size_t i = 0; i < path.n; i++)
         list[i] = bytes_of (path.v[i].b, 32);
@@ -344,48 +321,14 @@ static int on_proof_get (struct server *s, const struct net_in *in, const struct
     return 0;
 }
 
-/* The witness's own line of a checkpoint that is really ours. */
-static int check_cosign (struct server *s, const struct note *n, const struct principal *who, const struct note_signature **own, struct err *e)
-{
-    char origin[NOTE_NAME], name[NOTE_NAME + 64];
-    struct digest root;
-    struct tlog_source src = ledger_tiles (s->ledger);
-    note_origin (realm_root (s->rl), realm_name (s->rl), origin);
-    (void) snprintf (name, sizeof name, "%s/%s", origin, who->name);
-    if (strcmp (n->origin, origin) || n->size > log_size (s))
-        return err_code (e, EC_CONFLICT, "cosign: it is no checkpoint of this log");
-    if (tlog_root (&src, n->size, &root, e) == -1)
-        return -1;
-    if (!digest_eq (&root, &n->root) || note_check (n, origin, realm_keys (s->rl)->sign.pub, e) == -1)
-        return err_code (e, EC_CONFLICT, "cosign: it is no checkpoint of this log");
-    if (note_check (n, name, who->sign_key, e) == -1)
-        return -1;
-    for (size_t i = 0; i < n->n; i++)
-        if (!strcmp (n->v[i].name, name))
-            *own = &n->v[i];
-    return 0;
-}
-
 static int on_cosign (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
 {
-    struct note n;
-    const struct note_signature *own = NULL;
-    int rc = note_parse (q->u.cosign.note, &n, e);
-    if (rc == 0)
-        rc = check_cosign (s, &n, who, &own, e);
-    if (rc == 0) {
-        BUF (text);
-        note_line (own, &text);
-        rc = ledger_begin (s->ledger, e);
-        if (rc == 0 && ((rc = ledger_cosign (s->ledger, n.size, who->name, buf_bytes (&text), e)) == -1 || (rc = ledger_commit (s->ledger, e)) == -1))
-            ledger_rollback (s->ledger);
-    }
-    if (rc == 0) {
-        struct msg ok = MSG_INIT (ok, q->request);
-        answer (s, in, &ok);
-    }
-    note_release (&n);
-    return rc;
+    struct logbook b = logbook (s);
+    struct msg ok = MSG_INIT (ok, q->request);
+    if (logbook_cosign (&b, q->u.cosign.note, who, e) == -1)
+        return -1;
+    answer (s, in, &ok);
+    return 0;
 }
 
 static int handle (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
