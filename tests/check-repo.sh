@@ -42,7 +42,7 @@ allowed() {
     src/broker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/recipe.h broker/' ;;
     src/worker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/' ;;
     src/verifier) echo 'base/ proto/ auth/ store/client.h store/manifest.h verifier/' ;;
-    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/cas.h source/git.h source/recipe.h verifier/rule.h cli/' ;;
+    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h cli/' ;;
     esac
 }
 include_direction() {

@@ -25,17 +25,17 @@ _assay() {
     done
     case $prev in
     --dir | -C | -d | --directory) COMPREPLY=($(compgen -d -- "$cur")); return ;;
-    --root | -o | --output | --roster) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --root | -o | --output | --roster | --compare | --export) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --role) COMPREPLY=($(compgen -W 'submitter worker verifier broker store viewer deployer admin maintainer' -- "$cur")); return ;;
     --trust) COMPREPLY=($(compgen -W 'trusted maybe' -- "$cur")); return ;;
     --dissent) COMPREPLY=($(compgen -W 'block tolerate' -- "$cur")); return ;;
     --isolation) COMPREPLY=($(compgen -W 'qemu bwrap' -- "$cur")); return ;;
     --kind) COMPREPLY=($(compgen -W 'submitted leased declined handed-back error artifact-completed replicate verdict exhausted cancelled expired retried' -- "$cur")); return ;;
     --trusted) [ "$command" = policy ] && COMPREPLY=($(compgen -W 'required optional' -- "$cur")); return ;;
-    --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit) return ;;
+    --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
     case $command in
-    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify image store' ;;
+    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store' ;;
     init) options='--workers --trusted'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
@@ -54,6 +54,7 @@ _assay() {
     retry) _assay_steps step; return ;;
     attest) options='--json -o --output --roster'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     verify) options='--root'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
+    audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --json' ;;
     store) options='check --dir' ;;
     esac

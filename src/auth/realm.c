@@ -21,12 +21,14 @@
 
 struct settings {
     char *root, *idp, *idp_key, *name;
+    int64_t witnesses;
 };
 static const struct config_row rows[] = {
     { "realm", "root", CONFIG_STRING, "", 0, 64, offsetof (struct settings, root), "public root key of the realm, 64 hex digits" },
     { "realm", "idp", CONFIG_STRING, "", 0, 255, offsetof (struct settings, idp), "endpoint of the IDP" },
     { "realm", "idp-key", CONFIG_STRING, "", 0, 64, offsetof (struct settings, idp_key), "transport key of the IDP, 64 hex digits" },
     { "realm", "name", CONFIG_STRING, "", 0, 63, offsetof (struct settings, name), "the principal that this folder belongs to" },
+    { "realm", "witnesses", CONFIG_INT, "0", 0, 31, offsetof (struct settings, witnesses), "how many witnesses a verdict that is used here needs in the log" },
     CONFIG_END
 };
 
@@ -34,6 +36,7 @@ struct realm {
     char *dir, *roster_path;
     char name[64], idp[256];
     uint8_t root[32], idp_key[32];
+    unsigned witnesses;
     struct keys keys;
     struct roster *roster;
     int64_t saved_head;
@@ -127,6 +130,7 @@ static int settle (struct realm *rl, const char *path, const struct settings *s,
         return err_set (e, ERR_USAGE, "%s: [realm] idp is missing", path);
     (void) snprintf (rl->name, sizeof rl->name, "%s", s->name);
     (void) snprintf (rl->idp, sizeof rl->idp, "%s", s->idp);
+    rl->witnesses = (unsigned) s->witnesses;
     return 0;
 }
 
@@ -198,6 +202,7 @@ const char *realm_dir (const struct realm *rl) { return rl->dir; }
 const char *realm_name (const struct realm *rl) { return rl->name; }
 const struct keys *realm_keys (const struct realm *rl) { return &rl->keys; }
 const uint8_t *realm_root (const struct realm *rl) { return rl->root; }
+unsigned realm_witnesses (const struct realm *rl) { return rl->witnesses; }
 const char *realm_idp (const struct realm *rl) { return rl->idp; }
 const uint8_t *realm_idp_key (const struct realm *rl) { return rl->idp_key; }
 struct roster *realm_roster (struct realm *rl) { return rl->roster; }

@@ -1,6 +1,6 @@
 /* realm.h: a principal's folder on disk, its verified roster copy, and keeping that copy fresh.
  *
- * DIR/realm.ini   [realm] root = HEX, idp = ENDPOINT, idp-key = HEX (transport key), name = PRINCIPAL
+ * DIR/realm.ini   [realm] root = HEX, idp = ENDPOINT, idp-key = HEX (transport key), name = PRINCIPAL; witnesses = K
  * DIR/keys        secret keys, 0600
  * DIR/roster      verified copy: length-prefixed envelopes, head last; written aside, synced, renamed
  *
@@ -24,6 +24,7 @@ const char *realm_dir (const struct realm *rl);
 const char *realm_name (const struct realm *rl);                 /* our principal's name */
 const struct keys *realm_keys (const struct realm *rl);
 const uint8_t *realm_root (const struct realm *rl);
+unsigned realm_witnesses (const struct realm *rl);               /* that a verdict needs, where no command says otherwise; 0: none */
 const char *realm_idp (const struct realm *rl);
 const uint8_t *realm_idp_key (const struct realm *rl);
 struct roster *realm_roster (struct realm *rl);

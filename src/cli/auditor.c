@@ -1,11 +1,15 @@
 #include "cli/auditor.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "cli/stream.h"
 
 #define ULL(n) ((unsigned long long) (n))
 #define INCLUSION 1u
 #define GROWTH 2u
+#define VERDICT_LOGGED 2u
 
 void checkpoint_release (struct checkpoint *cp)
 {
@@ -235,6 +239,30 @@ int auditor_compare (struct auditor *a, struct bytes raw, struct checkpoint *oth
     return rc;
 }
 
+int auditor_verdict (struct auditor *a, const struct digest *id, const char *step, struct verdict *v, struct buf *envelope, struct err *e)
+{
+    struct msg m = MSG_INIT (verdict_get, 0);
+    struct net_in in;
+    memset (v, 0, sizeof *v);
+    m.u.verdict_get.id = *id;
+    m.u.verdict_get.step = bytes_str (step);
+    m.u.verdict_get.results = VERDICT_LOGGED;
+    if (ask (a, &m, MSG_bundle, &in, e) == -1)
+        return -1;
+    const struct bytes_list *list = &m.u.bundle.envelopes;
+    int rc = list->n ? verdict_open (a->rl, list->v[0], v, e) : err_code (e, EC_NOT_FOUND, "no verdict yet");
+    if (rc == 0 && (!digest_eq (&v->submission, id) || strcmp (v->step, step) || strcmp (v->verifier, a->verifier->name))) {
+        verdict_release (v);
+        memset (v, 0, sizeof *v);
+        rc = err_code (e, EC_DAMAGED, "%s answers with a verdict on another step, or by another verifier", a->verifier->name);
+    }
+    if (rc == 0)
+        buf_add (envelope, list->v[0].p, list->v[0].len);
+    msg_release (&m);
+    net_in_release (&in);
+    return rc;
+}
+
 /* ---- being a witness ---- */
 
 static bool signed_by_us (struct auditor *a, const struct checkpoint *cp)
@@ -263,6 +291,14 @@ static int cosign (struct auditor *a, const struct checkpoint *cp, struct err *e
     return 0;
 }
 
+static int sign (struct auditor *a, const struct checkpoint *cp, size_t *count, struct err *e)
+{
+    if (signed_by_us (a, cp))
+        return 0;
+    *count += 1;
+    return cosign (a, cp, e);
+}
+
 /* Witnesses come at different times, and so to different sizes. Each joins the newest that has one other's signature, the newest that has
  * two, and so on: so there is soon one with all. */
 int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e)
@@ -272,25 +308,29 @@ int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e)
         return err_code (e, EC_NOT_ALLOWED, "%s is no witness of its own log", a->verifier->name);
     if (a->newest.note.size == 0)
         return err_set (e, ERR_USAGE, "the log of %s is empty: there is nothing to sign", a->verifier->name);
-    if (!signed_by_us (a, &a->newest)) {
-        if (cosign (a, &a->newest, e) == -1)
-            return -1;
-        ++*signed_count;
-    }
     for (uint64_t k = 1; k <= WITNESSES_MAX; k++) {
         struct err none = ERR_INIT;
-        if (auditor_witnessed (a, k, &none) == -1) {
-            if (none.kind == ERR_UNTRUSTED)
-                return 0;
+        if (auditor_witnessed (a, k, &none) == -1 && none.kind == ERR_UNTRUSTED)
+            break;
+        if (none.kind || sign (a, &a->witnessed, signed_count, &none) == -1) {
             *e = none;
             return -1;
         }
-        if (!signed_by_us (a, &a->witnessed)) {
-            if (cosign (a, &a->witnessed, e) == -1)
-                return -1;
-            ++*signed_count;
-        }
     }
+    return sign (a, &a->newest, signed_count, e); /* last, so that its own signature is no company */
+}
+
+int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e)
+{
+    char *end;
+    *k = realm_witnesses (rl);
+    if (!option)
+        return 0;
+    errno = 0;
+    unsigned long n = strtoul (option, &end, 10);
+    if (errno || *end || *option < '0' || *option > '9' || n > WITNESSES_MAX)
+        return err_set (e, ERR_USAGE, "--witnesses %s: not a number from 0 to %u", option, WITNESSES_MAX);
+    *k = n;
     return 0;
 }
 

@@ -37,14 +37,19 @@ int auditor_newest (struct auditor *a, struct err *e);
 int auditor_witnessed (struct auditor *a, uint64_t k, struct err *e);
 /* entry: the verdict's envelope; number: its place in the log, from 1. ERR_UNTRUSTED where the checkpoint is older than the verdict. in->note is the checkpoint. */
 int auditor_include (struct auditor *a, const struct checkpoint *cp, struct bytes entry, uint64_t number, struct inclusion *in, struct err *e);
-/* A checkpoint from elsewhere, of this verifier. Without an answer of the verifier it can be told only where it is of the size that was seen. *told: how.
- * auditor_named: whose it is. */
+/* A checkpoint from elsewhere, of this verifier (checkpoint_named tells whose it is). Where it is of the size that was seen here, nobody is asked;
+ * else the verifier has to show that the one is the beginning of the other. Call it before auditor_newest. */
 int auditor_compare (struct auditor *a, struct bytes raw, struct checkpoint *other, struct err *e);
 int checkpoint_named (struct realm *rl, struct bytes raw, struct checkpoint *cp, const struct principal **verifier, struct err *e);
 void checkpoint_release (struct checkpoint *cp);
 /* Sign the newest checkpoint as a witness, and older ones on which others wait for company; *signed_count of them. */
 int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e);
 
+/* The verdict on a step as it is in the log, signed by this verifier, and its envelope. EC_NOT_FOUND while there is none. */
+int auditor_verdict (struct auditor *a, const struct digest *id, const char *step, struct verdict *v, struct buf *envelope, struct err *e);
+
+/* --witnesses, or else the realm's own number. */
+int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e);
 /* For commands that use a verdict: it is in the log, under a checkpoint that k witnesses signed. in (may be NULL) gets the proof. */
 int audit_verdict (struct cli *c, struct realm *rl, const struct verdict *v, struct bytes envelope, uint64_t k, struct inclusion *in, struct err *e);
 
