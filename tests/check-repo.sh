@@ -42,7 +42,8 @@ allowed() {
     src/broker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/recipe.h broker/' ;;
     src/worker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/' ;;
     src/verifier) echo 'base/ proto/ auth/ store/client.h store/manifest.h verifier/' ;;
-    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h cli/' ;;
+    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h lab/lab.h cli/' ;;
+    src/lab) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/agent.h worker/report.h worker/runner.h lab/' ;;
     esac
 }
 include_direction() {
@@ -75,7 +76,7 @@ sqlite3 src/(broker/state_sqlite|store/index|verifier/[a-z_]+)\.c
 hiredis src/broker/state_redis\.c
 (czmq|zmq) src/base/net\.h
 openssl/ src/base/bytes\.c
-sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token))\.c
+sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
 ini src/base/config\.c
 jansson (proto/(envelope|statement)|src/cli/[a-z_]+|src/worker/sandbox_bwrap)\.c
 seccomp src/worker/seccomp\.c

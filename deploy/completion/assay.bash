@@ -24,7 +24,7 @@ _assay() {
         esac
     done
     case $prev in
-    --dir | -C | -d | --directory) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+    --dir | -C | -d | --directory | --keep) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     --root | -o | --output | --roster | --compare | --export) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --role) COMPREPLY=($(compgen -W 'submitter worker verifier broker store viewer deployer admin maintainer' -- "$cur")); return ;;
     --trust) COMPREPLY=($(compgen -W 'trusted maybe' -- "$cur")); return ;;
@@ -35,7 +35,7 @@ _assay() {
     --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
     case $command in
-    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store' ;;
+    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store lab' ;;
     init) options='--workers --trusted'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
@@ -57,6 +57,7 @@ _assay() {
     audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --json' ;;
     store) options='check --dir' ;;
+    lab) options='--json --list --keep'; [[ $cur == -* ]] || options=$(assay lab --list --json 2>/dev/null | sed 's/^{"row":"\([a-z-]*\)".*/\1/') ;;
     esac
     COMPREPLY=($(compgen -W "$options" -- "$cur"))
 }

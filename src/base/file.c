@@ -180,6 +180,24 @@ int file_remove_tree (const char *path, struct err *e)
     return 0;
 }
 
+char *file_program (const char *name, const char *installed)
+{
+    char self[4096];
+    ssize_t n = readlink ("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr (self, '/');
+    if (slash)
+        *slash = '\0';
+    const char *const folders[] = { slash ? self : NULL, installed };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = folders[i] ? xasprintf ("%s/%s", folders[i], name) : NULL;
+        if (path && access (path, X_OK) == 0)
+            return path;
+        free (path);
+    }
+    return xstrdup (name);
+}
+
 int file_lock (const char *path, struct err *e)
 {
     int fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

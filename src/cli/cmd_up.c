@@ -22,33 +22,12 @@ static const struct daemon {
 #define WORKER_RANK 5u
 #define WORKER_FOLDER "worker-"
 
-/* Beside this program first (a build that is not installed), then where they get installed, then PATH. */
-static char *find_program (const char *name)
-{
-    char self[4096];
-    ssize_t n = readlink ("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr (self, '/');
-    if (slash) {
-        *slash = '\0';
-        char *path = xasprintf ("%s/%s", self, name);
-        if (access (path, X_OK) == 0)
-            return path;
-        free (path);
-    }
-    char *path = xasprintf ("%s/%s", ASSAY_BINDIR, name);
-    if (access (path, X_OK) == 0)
-        return path;
-    free (path);
-    return xstrdup (name);
-}
-
 static bool add (struct fleet *f, const char *dir, const char *folder, const char *program, unsigned rank)
 {
     CLEANUP (free_ptr) char *sub = xasprintf ("%s/%s", dir, folder), *ini = xasprintf ("%s/realm.ini", sub);
     if (access (ini, R_OK) == -1)
         return false;
-    CLEANUP (free_ptr) char *path = find_program (program);
+    CLEANUP (free_ptr) char *path = file_program (program, ASSAY_BINDIR);
     fleet_add (f, folder, rank, path, sub);
     return true;
 }

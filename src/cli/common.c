@@ -151,6 +151,7 @@ const char *cli_colour (struct cli *c, const char *state)
         { "trusted", "\033[32m" },   { "provisional", "\033[33m" },    { "failed", "\033[31m" },        { "disputed", "\033[35m" },
         { "error", "\033[31m" },     { "unreproducible", "\033[31m" }, { "unsatisfiable", "\033[31m" }, { "cancelled", "\033[2m" },
         { "expired", "\033[2m" },    { "pending", "\033[2m" },         { "submitted", "\033[36m" },     { "leased", "\033[36m" },
+        { "held", "\033[32m" },      { "broke", "\033[31m" },          { "not tried", "\033[33m" },
         { "revoked", "\033[31m" },   { "exhausted", "\033[31m" },      { "running", "\033[36m" },
     };
     if (c->colour && state)

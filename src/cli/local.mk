@@ -23,4 +23,5 @@ assay_SOURCES += src/cli/cmd_store.c
 assay_SOURCES += src/cli/cmd_attest.c
 assay_SOURCES += src/cli/cmd_verify.c
 assay_SOURCES += src/cli/cmd_audit.c src/cli/auditor.c src/cli/auditor.h src/cli/seen.c src/cli/seen.h
-assay_LDADD = librule.a $(SOURCE_LIBS) $(STORE_LIBS)
+assay_SOURCES += src/cli/cmd_lab.c
+assay_LDADD = liblab.a librule.a $(SOURCE_LIBS) $(STORE_LIBS)

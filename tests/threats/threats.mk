@@ -1,4 +1,5 @@
-# a hostile peer, for the scenarios of tests/threats
-noinst_PROGRAMS += tests/threats/hostile
-tests_threats_hostile_SOURCES = tests/threats/hostile.c
-tests_threats_hostile_LDADD = $(SOURCE_LIBS) $(STORE_LIBS)
+# the hostile peer of the scenarios, under the name that they call it by
+noinst_SCRIPTS += tests/threats/hostile
+CLEANFILES += tests/threats/hostile
+tests/threats/hostile: assay-liar
+	$(AM_V_GEN)$(MKDIR_P) tests/threats && ln -sf ../../assay-liar $@

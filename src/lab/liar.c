@@ -1,15 +1,18 @@
-/* hostile: a peer that misbehaves, for the scenarios of tests/threats. It has a principal's folder, or no key at all.
+/* assay-liar: a peer that misbehaves, for `assay lab` and the scenarios of tests/threats. It has a principal's folder, or no key at all.
  *
- *   hostile garbage DIR ROLE COUNT       frames that are no messages, to that service; prints the answers' codes and how often
- *   hostile flood DIR ROLE SECONDS       requests without end, never reading an answer
- *   hostile stranger DIR ROLE            a key that is in no roster: prints "refused" or what it got in with
- *   hostile tcp ENDPOINT COUNT           raw bytes to a port
- *   hostile submit DIR FLAW URL COMMIT REF PROJECT RECIPE-DIR   a submission with one flaw; prints the broker's answer
- *   hostile lease DIR1 DIR2              DIR1 takes a lease, DIR2 answers it in every way; prints the broker's answers
- *   hostile result DIR VALUE             takes one lease, and answers with a forged result (VALUE: what is wrong with it)
- *   hostile broker DIR LIE              in the broker's place, with its key: one lie to whoever comes; prints what it answers
- *   hostile verdict DIR BUNDLE LIE      the verifier's own key signs the bundle's verdict anew, with a lie in it; prints the bundle
- *   hostile mute DIR                     subscribes to all events, and never reads one
+ *   assay-liar garbage DIR ROLE COUNT       frames that are no messages, to that service; prints the answers' codes and how often
+ *   assay-liar flood DIR ROLE SECONDS       requests without end, never reading an answer
+ *   assay-liar stranger DIR ROLE            a key that is in no roster: prints "refused" or what it got in with
+ *   assay-liar tcp ENDPOINT COUNT           raw bytes to a port
+ *   assay-liar submit DIR FLAW URL COMMIT REF PROJECT RECIPE-DIR   a submission with one flaw; prints the broker's answer
+ *   assay-liar lease DIR1 DIR2              DIR1 takes a lease, DIR2 answers it in every way; prints the broker's answers
+ *   assay-liar result DIR VALUE             takes one lease, and answers with a forged result (VALUE: what is wrong with it)
+ *   assay-liar broker DIR LIE              in the broker's place, with its key: one lie to whoever comes; prints what it answers
+ *   assay-liar verdict DIR BUNDLE LIE      the verifier's own key signs the bundle's verdict anew, with a lie in it; prints the bundle
+ *   assay-liar mute DIR                     subscribes to all events, and never reads one
+ *   assay-liar vote DIR COUNT TEXT STATUS     answers COUNT leases without running anything: artifact n with TEXT (-: none), and this exit status
+ *   assay-liar steal DIR1 DIR2 TEXT      DIR1 takes a lease, DIR2 answers it in every way, then DIR1 does, with TEXT; prints the broker's answers
+ *   assay-liar flip --dir DIR            a worker that changes a bit of every file that it built
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -21,37 +24,40 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "auth/realm.h"
 #include "base/file.h"
+#include "lab/liar.h"
 #include "proto/statement.h"
 #include "source/git.h"
 #include "source/recipe.h"
 #include "store/manifest.h"
 
-static struct err e = ERR_INIT;
+#define LEASE_MS 60000 /* until a lease must have come */
 
-static void die (const char *what)
+struct err e = ERR_INIT;
+
+void die (const char *what)
 {
-    fprintf (stderr, "hostile: %s: %s\n", what, e.msg);
-    exit (9);
+    fprintf (stderr, "assay-liar: %s: %s\n", what, e.msg);
+    fflush (stdout);
+    _exit (9); /* the sockets need no goodbye */
 }
 
-static unsigned role_of (const char *name)
+unsigned role_of (const char *name)
 {
     return !strcmp (name, "idp") ? (unsigned) ROLE_IDP : role_parse (name);
 }
 
-static struct realm *realm_of (const char *dir)
+struct realm *realm_of (const char *dir)
 {
     struct realm *rl = NULL;
     if (realm_open (&rl, dir, &e) == -1)
         die ("realm");
     if (realm_refresh (rl, 3000, &e) == -1)
-        fprintf (stderr, "hostile: %s\n", e.msg);
+        fprintf (stderr, "assay-liar: %s\n", e.msg);
     return rl;
 }
 
-static struct client *client_of (struct realm *rl, unsigned role)
+struct client *client_of (struct realm *rl, unsigned role)
 {
     struct client *c = NULL;
     if (client_open (&c, rl, role, 5000, &e) == -1)
@@ -237,12 +243,12 @@ static int cmd_tcp (char **v)
 
 /* ---- submissions with a flaw ---- */
 
-static void answer_of (struct client *c, struct msg *m, enum msg_type want)
+void answer_of (struct client *c, struct msg *m, enum msg_type want)
 {
     struct net_in in;
     if (client_ask (c, m, want, &in, &e) == -1) {
         printf ("%s\n", err_name (e.code));
-        fprintf (stderr, "hostile: %s\n", e.msg);
+        fprintf (stderr, "assay-liar: %s\n", e.msg);
         return;
     }
     printf ("ok%s\n", want == MSG_submitted && m->u.submitted.again ? " again" : "");
@@ -314,14 +320,8 @@ static int cmd_submit (char **v)
 
 /* ---- leases ---- */
 
-struct taken {
-    struct net_in in;
-    struct msg m;
-    struct digest id;
-};
-
 /* Says hello (client_open did), holds nothing, is ready for one step, and takes the lease that comes. */
-static void take_lease (struct client *c, struct taken *t)
+void take_lease (struct client *c, struct taken *t)
 {
     struct msg hold = MSG_INIT (holding, 0), ready = MSG_INIT (ready, 0);
     struct bytes all = bytes_str ("*");
@@ -332,11 +332,12 @@ static void take_lease (struct client *c, struct taken *t)
     ready.u.ready.projects = (struct bytes_list){ &all, 1 };
     if (client_send (c, &hold, &e) == -1 || client_send (c, &ready, &e) == -1)
         die ("ready");
-    for (int i = 0; i < 60; i++) {
+    for (int64_t until = time_mono_ms () + LEASE_MS; time_mono_ms () < until;) {
         struct msg ping = MSG_INIT (ping, 0);
-        client_send (c, &ping, &e);
-        if (client_recv (c, 0, 500, &t->in, &t->m, &e) == -1)
+        if (client_recv (c, 0, 1000, &t->in, &t->m, &e) == -1) {
+            client_send (c, &ping, &e);
             continue;
+        }
         if (t->m.type == MSG_lease) {
             if (envelope_open (t->m.u.lease.lease, TYPE_LEASE, &v, &e) == -1)
                 die ("lease");
@@ -350,7 +351,13 @@ static void take_lease (struct client *c, struct taken *t)
     die ("no lease came");
 }
 
-static void try_all (struct client *c, const struct digest *lease)
+void taken_release (struct taken *t)
+{
+    msg_release (&t->m);
+    net_in_release (&t->in);
+}
+
+void try_all (struct client *c, const struct digest *lease)
 {
     struct msg r = MSG_INIT (result, client_request (c)), d = MSG_INIT (handback, client_request (c)), x = MSG_INIT (result, client_request (c));
     struct msg l = MSG_INIT (log, client_request (c));
@@ -711,11 +718,13 @@ int main (int argc, char **argv)
     } rows[] = {
         { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
         { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
-        { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict },
+        { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
     };
+    if (argc > 1 && (!strcmp (argv[1], "flip") || !strncmp (argv[1], "--", 2)))
+        return liar_worker (argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof rows / sizeof *rows; i++)
         if (!strcmp (argv[1], rows[i].name) && argc - 2 == rows[i].args)
             return rows[i].run (argv + 2);
-    fprintf (stderr, "usage: see the head of hostile.c\n");
+    fprintf (stderr, "usage: see the head of src/lab/liar.c\n");
     return 2;
 }

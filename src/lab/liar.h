@@ -1,0 +1,30 @@
+/* liar.h: what the modes of assay-liar share. One process plays one principal (or one that is none), prints what it was answered, and ends; what
+ * fails otherwise ends it with status 9 and the reason. Not for daemons: nothing is freed that the end frees. */
+#ifndef ASSAY_LAB_LIAR_H
+#define ASSAY_LAB_LIAR_H
+
+#include "auth/realm.h"
+
+extern struct err e;                                             /* why the last call failed */
+
+struct taken {                                                   /* a lease, as the broker sent it */
+    struct net_in in;
+    struct msg m;
+    struct digest id;
+};
+
+void die (const char *what) __attribute__ ((noreturn));
+unsigned role_of (const char *name);
+struct realm *realm_of (const char *dir);                        /* with a fresh roster */
+struct client *client_of (struct realm *rl, unsigned role);
+void answer_of (struct client *c, struct msg *m, enum msg_type want); /* asks, and prints "ok" or the error's name */
+void take_lease (struct client *c, struct taken *t);             /* says ready for one step, and waits for it */
+void taken_release (struct taken *t);
+void try_all (struct client *c, const struct digest *lease);     /* result, error, handback and log for it; prints the answers */
+
+#define LIAR_MODE(name) int cmd_##name (char **v);               /* its arguments; the exit status */
+LIAR_MODE (vote) LIAR_MODE (steal)
+
+int liar_worker (int argc, char **argv);                         /* a real worker, but for what it does to the artifact */
+
+#endif
