@@ -49,7 +49,7 @@ _assay() {
     watch) options='--since --project --kind --json --until-idle' ;;
     status) options='--json --limit'; [[ $cur == -* ]] || { _assay_steps id; return; } ;;
     log) options='-f --follow'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
-    get) options='-d --directory --provisional'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
+    get) options='-d --directory --provisional --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     cancel) _assay_steps id; return ;;
     retry) _assay_steps step; return ;;
     attest) options='--json -o --output --roster'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;

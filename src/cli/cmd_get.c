@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cli/cli.h"
+#include "cli/auditor.h"
 #include "cli/stream.h"
 #include "store/client.h"
 
 #define NEWS_MS 3000
 
 /* The verifier's newest verdict on the step. */
-static int from_verifier (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct err *e)
+static int from_verifier (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct buf *raw, struct err *e)
 {
     struct client *CLEANUP (client_close) verifier = NULL;
     struct msg m = MSG_INIT (verdict_get, 0);
@@ -24,13 +24,15 @@ static int from_verifier (struct cli *c, struct realm *rl, const struct digest *
     if (client_ask (verifier, &m, MSG_bundle, &in, e) == -1)
         return -1;
     int rc = m.u.bundle.envelopes.n ? verdict_open (rl, m.u.bundle.envelopes.v[0], v, e) : err_code (e, EC_NOT_FOUND, "no verdict yet");
+    if (rc == 0)
+        buf_add (raw, m.u.bundle.envelopes.v[0].p, m.u.bundle.envelopes.v[0].len);
     msg_release (&m);
     net_in_release (&in);
     return rc;
 }
 
 /* The same out of the broker's event log: slower, as the log has no index, and as good, as the verdict is signed. */
-static int from_log (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct err *e)
+static int from_log (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct buf *raw, struct err *e)
 {
     struct client *CLEANUP (client_close) broker = NULL;
     uint64_t from = 1, last = 0;
@@ -54,6 +56,8 @@ static int from_log (struct cli *c, struct realm *rl, const struct digest *id, c
                 if (found)
                     verdict_release (v);
                 *v = one;
+                raw->len = 0;
+                buf_add (raw, ev.u.event.payload.p, ev.u.event.payload.len);
                 found = true;
             }
             msg_release (&ev);
@@ -67,14 +71,15 @@ static int from_log (struct cli *c, struct realm *rl, const struct digest *id, c
     return found ? 0 : err_code (e, EC_NOT_FOUND, "no verdict yet");
 }
 
-static int newest_verdict (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct err *e)
+/* raw: its envelope */
+static int newest_verdict (struct cli *c, struct realm *rl, const struct digest *id, const char *step, struct verdict *v, struct buf *raw, struct err *e)
 {
     memset (v, 0, sizeof *v);
-    if (from_verifier (c, rl, id, step, v, e) == -1) {
+    if (from_verifier (c, rl, id, step, v, raw, e) == -1) {
         struct err why = ERR_INIT;
         if (e->kind != ERR_UNREACHABLE)
             return -1;
-        if (from_log (c, rl, id, step, v, &why) == -1) {
+        if (from_log (c, rl, id, step, v, raw, &why) == -1) {
             if (why.kind != ERR_UNREACHABLE)
                 *e = why;
             return -1;
@@ -114,8 +119,9 @@ static int fetch (struct cli *c, struct realm *rl, const struct verdict *v, cons
 
 int cmd_get (struct cli *c, int argc, char **argv)
 {
-    static const struct option options[] = { { "directory", required_argument, NULL, 'd' }, { "provisional", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
-    const char *dir = NULL;
+    static const struct option options[] = { { "directory", required_argument, NULL, 'd' }, { "provisional", no_argument, NULL, 'p' },
+                                            { "witnesses", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 } };
+    const char *dir = NULL, *witnesses = NULL;
     bool provisional = false;
     for (int o; (o = getopt_long (argc, argv, "d:", options, NULL)) != -1;)
         switch (o) {
@@ -125,19 +131,24 @@ int cmd_get (struct cli *c, int argc, char **argv)
         case 'p':
             provisional = true;
             break;
+        case 'w':
+            witnesses = optarg;
+            break;
         default:
             return ERR_USAGE;
         }
     if (argc - optind != 1)
-        return cli_usage ("get", "which artifact? (assay get ID/STEP [-d DIR] [--provisional])");
+        return cli_usage ("get", "which artifact? (assay get ID/STEP [-d DIR] [--provisional] [--witnesses K])");
 
     struct err e = ERR_INIT;
     struct realm *CLEANUP (realm_close) rl = NULL;
     struct client *CLEANUP (client_close) broker = NULL;
     struct verdict CLEANUP (verdict_release) v = { 0 };
     struct digest id;
+    uint64_t k;
     char step[64], worker[64], hex[DIGEST_HEX];
-    if (cli_realm (c, &rl, &e) == -1)
+    BUF (raw);
+    if (cli_realm (c, &rl, &e) == -1 || witnesses_wanted (rl, witnesses, &k, &e) == -1)
         return cli_fail ("get", &e);
     bool whole = strcspn (argv[optind], "/") == 64; /* a whole ID needs no broker to complete it */
     if (!whole && cli_client (c, rl, ROLE_BROKER, &broker, &e) == -1)
@@ -151,7 +162,7 @@ int cmd_get (struct cli *c, int argc, char **argv)
     char *CLEANUP (free_ptr) preset = xasprintf ("%s-%.8s", step, hex);
     if (!dir)
         dir = preset;
-    if (newest_verdict (c, rl, &id, step, &v, &e) == -1) {
+    if (newest_verdict (c, rl, &id, step, &v, &raw, &e) == -1) {
         err_wrap (&e, "%s", name);
         if (e.code == EC_NOT_FOUND)
             e.kind = ERR_UNTRUSTED;
@@ -161,7 +172,15 @@ int cmd_get (struct cli *c, int argc, char **argv)
         err_wrap (&e, "%s", name);
         return cli_fail ("get", &e);
     }
-    if (may_use (&v, name, provisional, &e) == -1 || fetch (c, rl, &v, dir, provisional, &e) == -1)
+    if (may_use (&v, name, provisional, &e) == -1)
+        return cli_fail ("get", &e);
+    if (k && strcmp (v.state, "trusted"))
+        return cli_usage ("get", "%s: what is not trusted yet is in no log: no witness can have seen it (--witnesses 0 asks for none)", name);
+    if (k && audit_verdict (c, rl, &v, buf_bytes (&raw), k, NULL, &e) == -1) {
+        err_wrap (&e, "%s", name);
+        return cli_fail ("get", &e);
+    }
+    if (fetch (c, rl, &v, dir, provisional, &e) == -1)
         return cli_fail ("get", &e);
     printf ("%s  sha256:%s  %s%s%s: %u of %u owners\n", dir, digest_hex (&v.artifact, hex), cli_colour (c, v.state), v.state, cli_reset (c), v.support,
             v.policy.agree);
