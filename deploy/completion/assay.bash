@@ -55,7 +55,7 @@ _assay() {
     attest) options='--json -o --output --roster'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     verify) options='--root'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
-    image) options='build import list --name --suite --json' ;;
+    image) options='build import list --name --suite --kernel --cpu --json' ;;
     store) options='check --dir' ;;
     lab) options='--json --list --keep'; [[ $cur == -* ]] || options=$(assay lab --list --json 2>/dev/null | sed 's/^{"row":"\([a-z-]*\)".*/\1/') ;;
     esac

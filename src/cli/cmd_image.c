@@ -9,10 +9,11 @@
 #include "auth/client.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/kernel.h"
 #include "cli/rootfs.h"
 #include "store/client.h"
 
-#define USAGE "build --name N [--suite S] PKG... | import --name N DIR|TAR | list [--json]"
+#define USAGE "build --name N [--suite S] [--kernel DEB|none] [--cpu MODEL] PKG... | import --name N [--kernel DEB|none] [--cpu MODEL] DIR|TAR | list [--json]"
 #define PREFIX "image/"
 #define UPLOAD_MS 60000 /* without progress */
 
@@ -45,13 +46,13 @@ static int publish (struct cli *c, const char *folder, const char *name, struct 
     return 0;
 }
 
-static int make (struct cli *c, const char *name, const char *suite, int argc, char **argv, struct err *e)
+static int make (struct cli *c, const char *name, const char *suite, const struct kernel_opts *kernel, int argc, char **argv, struct err *e)
 {
     const char *tmp = getenv ("TMPDIR");
     CLEANUP (free_ptr) char *folder = xasprintf ("%s/assay-image.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
     if (!mkdtemp (folder))
         return err_errno (e, "%s", folder);
-    int rc = suite ? rootfs_build (suite, argv, (size_t) argc, folder, e) : rootfs_import (argv[0], folder, e);
+    int rc = suite ? rootfs_build (suite, argv, (size_t) argc, kernel, folder, e) : rootfs_import (argv[0], kernel, folder, e);
     if (rc == 0)
         rc = publish (c, folder, name, e);
     file_remove_tree (folder, NULL);
@@ -106,9 +107,11 @@ static int list (struct cli *c, bool json, struct err *e)
 int cmd_image (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "name", required_argument, NULL, 'n' }, { "suite", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' }, { NULL, 0, NULL, 0 },
+        { "name", required_argument, NULL, 'n' }, { "suite", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
+        { "kernel", required_argument, NULL, 'k' }, { "cpu", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 },
     };
     const char *name = NULL, *suite = NULL;
+    struct kernel_opts kernel = { .cpu = KERNEL_CPU };
     bool json = false;
     struct err e = ERR_INIT;
     for (int o; (o = getopt_long (argc, argv, "", options, NULL)) != -1;)
@@ -122,9 +125,16 @@ int cmd_image (struct cli *c, int argc, char **argv)
         case 'j':
             json = true;
             break;
+        case 'k':
+            kernel.source = optarg;
+            break;
+        case 'c':
+            kernel.cpu = optarg;
+            break;
         default:
             return ERR_USAGE;
         }
+    bool bare = kernel.source && strcmp (kernel.source, "none") == 0;
     const char *what = optind < argc ? argv[optind++] : "";
     int left = argc - optind;
     if (strcmp (what, "list") == 0 && left == 0 && !name && !suite)
@@ -134,7 +144,9 @@ int cmd_image (struct cli *c, int argc, char **argv)
         return cli_usage ("image", USAGE);
     if (!name || !name_valid (name))
         return cli_usage ("image", "--name %s: a name is needed: 1 to 63 of a-z 0-9 . _ -", name ? name : "");
-    if (make (c, name, build ? (suite ? suite : "bookworm") : NULL, left, argv + optind, &e) == -1)
+    if (!kernel_cpu_known (kernel.cpu))
+        return cli_usage ("image", "--cpu %s: not a model that is the same under every qemu (" KERNEL_CPU ", Westmere-v1, SandyBridge-v1, ...)", kernel.cpu);
+    if (make (c, name, build ? (suite ? suite : "bookworm") : NULL, bare ? NULL : &kernel, left, argv + optind, &e) == -1)
         return cli_fail ("image", &e);
     return 0;
 }

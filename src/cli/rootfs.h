@@ -1,4 +1,4 @@
-/* rootfs.h: make an image: a folder with rootfs.squashfs and image.json, bit for bit the same for the same input.
+/* rootfs.h: make an image: a folder with rootfs.squashfs, image.json and, with a kernel, vmlinux and initramfs, bit for bit the same for the same input.
  *
  * `out` exists and is empty. rootfs_build installs packages of a Debian suite with mmdebstrap (the same archive state gives
  * the same bits, whatever the order of the packages). rootfs_import takes a folder (all files become root's, all times
@@ -12,7 +12,10 @@
 
 #define ROOTFS_PACKAGES_MAX 512u
 
-int rootfs_build (const char *suite, char *const *packages, size_t count, const char *out, struct err *e);
-int rootfs_import (const char *from, const char *out, struct err *e);
+struct kernel_opts;
+
+/* kernel: what a VM boots (kernel.h); NULL: none, and the image is for bwrap alone. */
+int rootfs_build (const char *suite, char *const *packages, size_t count, const struct kernel_opts *kernel, const char *out, struct err *e);
+int rootfs_import (const char *from, const struct kernel_opts *kernel, const char *out, struct err *e);
 
 #endif

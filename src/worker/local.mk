@@ -13,3 +13,11 @@ assay_worker_SOURCES = src/worker/main.c
 assay_worker_LDADD = $(WORKER_LIBS)
 assay_worker_liar_SOURCES = src/worker/liar.c
 assay_worker_liar_LDADD = $(WORKER_LIBS)
+
+# The init of a step's VM: static, and without sanitizers, as it runs alone in its machine.
+pkglibexec_PROGRAMS += assay-guest
+assay_guest_SOURCES = src/worker/guest/init.c src/worker/guest/job.c src/worker/guest/step.c src/worker/guest/guest.h src/worker/guest/wire.h \
+	src/worker/guest/pack.c src/worker/guest/pack.h
+assay_guest_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/src
+assay_guest_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -O2 -fstack-protector-strong -fno-pie -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+assay_guest_LDFLAGS = -static -no-pie -Wl,--build-id=none -s

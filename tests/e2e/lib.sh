@@ -86,12 +86,24 @@ daemons() {
     for d in "$@"; do start "$d" assay-worker --dir "$realm/$d"; done
 }
 
-# image: a small one of busybox, named box; its full name is left in $image
-image() {
+# image: a small one of busybox, named box; its full name is left in $image. Without a kernel: it boots no VM (vm_image does)
+image() { make_image box --kernel none; }
+# vm_image: with the kernel of Debian's archive (kept in the cache of who runs this); skips the scenario where it cannot be had
+vm_image() {
+    [ "$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null || { say "skipped: no qemu-system-x86_64 here"; exit 77; }
+    make_image vmbox || {
+        grep -qiE 'resolve|connect|fetch|unreachable|timed out|network|does not know' "$scratch/image.err" && { echo "skipped: no package archive: $(tail -n 1 "$scratch/image.err")"; exit 77; }
+        cat "$scratch/image.err"
+        fail "image import"
+    }
+}
+make_image() { # NAME OPTION...
+    box_name=$1
+    shift
     mkdir -p "$scratch/rootfs/bin" "$scratch/rootfs/tmp" "$scratch/rootfs/proc" "$scratch/rootfs/dev" "$scratch/rootfs/src" "$scratch/rootfs/in" "$scratch/rootfs/out" "$scratch/rootfs/etc"
     cp "$(command -v busybox)" "$scratch/rootfs/bin/busybox"
     for a in $(busybox --list); do [ "$a" = busybox ] || ln -sf busybox "$scratch/rootfs/bin/$a"; done
-    image=$(assay image import --name box "$scratch/rootfs")
+    image=$(assay image import --name "$box_name" "$@" "$scratch/rootfs" 2>"$scratch/image.err")
 }
 # project NAME: an empty repository $scratch/NAME; `recipe` writes its .assay.yml from the standard input with IMAGE replaced
 project() {

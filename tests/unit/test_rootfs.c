@@ -47,7 +47,7 @@ import (const char *work, const char *from, const char *name)
     struct err e = ERR_INIT;
     BUF (manifest);
 
-    cr_assert_eq (rootfs_import (from, out, &e), 0, "%s", e.msg);
+    cr_assert_eq (rootfs_import (from, NULL, out, &e), 0, "%s", e.msg);
     cr_assert_eq (manifest_scan (fd, NULL, NULL, &manifest, &e), 0, "%s", e.msg);
     return manifest_digest (buf_bytes (&manifest));
 }
@@ -107,7 +107,7 @@ Test (rootfs, bad_input_is_named, .timeout = 120)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CLEANUP (free_ptr) char *from = xasprintf ("%s/%s", work, cases[i].name);
         struct err e = ERR_INIT;
-        cr_assert_eq (rootfs_import (from, out, &e), -1, "%s", cases[i].name);
+        cr_assert_eq (rootfs_import (from, NULL, out, &e), -1, "%s", cases[i].name);
         cr_assert_eq (e.kind, cases[i].kind, "%s: %s", cases[i].name, e.msg);
         cr_assert_null (strchr (e.msg, '\n'));
     }
@@ -122,8 +122,8 @@ Test (rootfs, no_option_hides_in_a_package, .timeout = 120)
         struct err e = ERR_INIT;
         char word[32], *one[] = { word };
         strcpy (word, bad[i]);
-        cr_assert_eq (rootfs_build ("bookworm", one, 1, "/nowhere", &e), -1);
+        cr_assert_eq (rootfs_build ("bookworm", one, 1, NULL, "/nowhere", &e), -1);
         cr_assert_eq (e.kind, ERR_USAGE, "%s", e.msg);
-        cr_assert_eq (rootfs_build (bad[i], NULL, 0, "/nowhere", &e), -1);
+        cr_assert_eq (rootfs_build (bad[i], NULL, 0, NULL, "/nowhere", &e), -1);
     }
 }

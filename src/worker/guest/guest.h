@@ -1,0 +1,44 @@
+/* guest.h: the init of a VM that runs one step: a static program, alone in the initramfs with its modules. It needs nothing of the image.
+ *
+ * init.c: modules, disks, ports; says ready, waits for go; then the job: job.c reads it, step.c runs it, init.c packs and reports.
+ * Whatever fails is said on the ctl port (RECORD_BROKEN) and on the console, and the machine goes off: the host calls that an error of
+ * the infrastructure.
+ */
+#ifndef ASSAY_WORKER_GUEST_GUEST_H
+#define ASSAY_WORKER_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "worker/guest/wire.h"
+
+#define WORK "/work" /* tmpfs: src, out, upper, root */
+#define IMAGE "/image"
+#define STEP_ID 1000 /* user and group of the step, as in the other drivers */
+
+struct job {
+    char *run, **env, **artifacts; /* NULL at the end */
+    uint8_t *filter;
+    size_t filter_len, env_count, artifact_count;
+    uint64_t n[JOB_NUMBER_COUNT];
+    uint64_t pack_at;  /* where the pack starts on the input disk */
+};
+
+struct outcome {
+    unsigned exit_status;
+    bool timed_out, out_of_memory;
+    uint64_t log;      /* bytes written to the log port */
+};
+
+/* The end: said on the console and on the ctl port, and the machine goes off. */
+void broken (const char *fmt, ...) __attribute__ ((format (printf, 1, 2), noreturn));
+void job_read (struct job *j, int input);
+/* Does a listed path cover `path`: it or what it is below is listed, or (a folder) something listed may be below it? Pure. */
+bool job_wants (const struct job *j, const char *path, bool folder);
+/* Mounts of the step, once the sources are in WORK; then the step to its end. Nothing of it runs any more afterwards. */
+void step_mounts (const struct job *j);
+void step_run (const struct job *j, int log_port, int64_t deadline_ms, struct outcome *o);
+int64_t now_ms (void);
+
+#endif

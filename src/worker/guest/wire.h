@@ -1,0 +1,42 @@
+/* wire.h: what host and guest say to each other. Everything little-endian. The host trusts no byte of the guest; the guest trusts the host.
+ *
+ * Disks, found by their serial: `image` (squashfs, read-only), `input` (read-only), `output`.
+ * Ports (virtio-serial), found by their name: `assay.log` (guest to host, the step's output), `assay.ctl`.
+ *
+ * input: the job: 16 bytes (JOB_MAGIC, u32 length of the fields, u32 0), fields (u8 tag, u32 length, bytes), then at the next multiple
+ * of 4096 a pack (pack.h) with the roots `src` and, where the step has inputs, `in`.
+ * output: at 0 a pack with the roots `out` and `src`, where the result says that one is there.
+ *
+ * ctl, host to guest: one go record of GO_SIZE bytes. Guest to host: records of 8 bytes of head (RECORD_MAGIC, u8 kind, u8 0, u16 length)
+ * and at most RECORD_MAX bytes: ready (u32 GUEST_VERSION) when the guest waits for go; started when it has go; result, once, the last.
+ */
+#ifndef ASSAY_WORKER_GUEST_WIRE_H
+#define ASSAY_WORKER_GUEST_WIRE_H
+
+#define GUEST_VERSION 1u
+
+#define JOB_MAGIC "assayjob"
+#define JOB_MAX (4u << 20)
+enum job_tag {
+    JOB_RUN = 'r',      /* for /bin/sh -ec */
+    JOB_ENV = 'e',      /* K=V, one field each */
+    JOB_ARTIFACT = 'a', /* a listed path or pattern, one field each */
+    JOB_FILTER = 's',   /* seccomp program, struct sock_filter[] */
+    JOB_NUMBERS = 'n'   /* u64 each, in the order of enum job_number */
+};
+enum job_number { JOB_MEMORY, JOB_DISK, JOB_FILES, JOB_PROCESSES, JOB_NICE, JOB_MAX_BYTES, JOB_MAX_FILES, JOB_OUTPUT, JOB_INPUTS, JOB_NUMBER_COUNT };
+
+#define GO_MAGIC "assaygo1"
+#define GO_SEED 64
+#define GO_SIZE (8 + 8 + 8 + GO_SEED) /* magic, u64 nanoseconds since 1970, u64 milliseconds that the step may take, seed */
+
+#define RECORD_MAGIC "asR1"
+#define RECORD_HEAD 8
+#define RECORD_MAX 4000u
+enum record_kind { RECORD_READY = 'R', RECORD_STARTED = 'S', RECORD_RESULT = 'E', RECORD_BROKEN = 'B' /* text: why the guest could not do its part */ };
+/* result: u8 exit status, u8 flags, u16 0, u32 0, u64 bytes of the pack on the output disk, u64 bytes of log written, text (why there is
+ * no pack) */
+#define RESULT_HEAD 24
+enum result_flag { RESULT_TIMED_OUT = 1, RESULT_OUT_OF_MEMORY = 2, RESULT_PACKED = 4, RESULT_NOT_PACKED = 8 };
+
+#endif
