@@ -187,7 +187,7 @@ int client_send (struct client *c, const struct msg *m, struct err *e)
 {
     BUF (frame);
     msg_encode (m, &frame);
-    return net_send (c->socket, bytes_of (NULL, 0), buf_bytes (&frame), e);
+    return net_send_take (c->socket, bytes_of (NULL, 0), &frame, e);
 }
 
 static enum err_code code_parse (struct bytes name)

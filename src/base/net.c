@@ -13,6 +13,7 @@
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif
+#define TAKE_MIN 16384  /* bytes; a smaller frame is copied sooner than handed over */
 #define NET_PARTS_MAX 8 /* parts of one message that are even looked at */
 
 static pthread_rwlock_t admitted_lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -278,15 +279,17 @@ void net_in_release (struct net_in *in)
     in->data = bytes_of (NULL, 0);
 }
 
-int net_send (zsock_t *z, struct bytes route, struct bytes frame, struct err *e)
+void net_in_move (struct net_in *to, struct net_in *from)
 {
-    void *s = zsock_resolve (z);
-    if (route.p && zmq_send (s, route.p, route.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1)
-        goto failed;
-    if (zmq_send (s, frame.p ? frame.p : (const uint8_t *) "", frame.len, ZMQ_DONTWAIT) == -1)
-        goto failed;
-    return 0;
-failed:
+    *to = *from;
+    zmq_msg_init (&to->frame);
+    zmq_msg_move (&to->frame, &from->frame);
+    to->data = bytes_of (zmq_msg_data (&to->frame), zmq_msg_size (&to->frame));
+    from->data = bytes_of (NULL, 0);
+}
+
+static int not_sent (struct err *e)
+{
     switch (zmq_errno ()) {
     case EAGAIN:
         return err_code (e, EC_BUSY, "the peer takes no more messages now");
@@ -295,6 +298,37 @@ failed:
     default:
         return err_code (e, EC_INTERNAL, "send: %s", zmq_strerror (zmq_errno ()));
     }
+}
+
+int net_send (zsock_t *z, struct bytes route, struct bytes frame, struct err *e)
+{
+    void *s = zsock_resolve (z);
+    if (route.p && zmq_send (s, route.p, route.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1)
+        return not_sent (e);
+    return zmq_send (s, frame.p ? frame.p : (const uint8_t *) "", frame.len, ZMQ_DONTWAIT) == -1 ? not_sent (e) : 0;
+}
+
+static void free_frame (void *data, void *hint)
+{
+    (void) hint;
+    free (data);
+}
+
+int net_send_take (zsock_t *z, struct bytes route, struct buf *frame, struct err *e)
+{
+    void *s = zsock_resolve (z);
+    zmq_msg_t m;
+    if (frame->len < TAKE_MIN || zmq_msg_init_data (&m, frame->p, frame->len, free_frame, NULL) == -1) {
+        int rc = net_send (z, route, buf_bytes (frame), e);
+        buf_release (frame);
+        return rc;
+    }
+    *frame = (struct buf){ NULL, 0, 0 };
+    if ((!route.p || zmq_send (s, route.p, route.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) != -1) && zmq_msg_send (&m, s, ZMQ_DONTWAIT) != -1)
+        return 0;
+    int rc = not_sent (e);
+    zmq_msg_close (&m);
+    return rc;
 }
 
 bool net_wait (zsock_t *z, int timeout_ms)

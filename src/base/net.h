@@ -48,8 +48,11 @@ struct net_in {          /* one received message; net_in_release when done */
  * too large), already dropped, with EC_* in *e and route/peer filled so that it can be answered and counted. */
 int net_recv (zsock_t *s, struct net_in *in, struct err *e);
 void net_in_release (struct net_in *in);
+void net_in_move (struct net_in *to, struct net_in *from); /* from is as after a release; `to` was none */
 /* Send one frame without blocking; route is the ROUTER's id or the PUB's topic, else none. 0; -1 with EC_BUSY at the HWM, EC_NOT_FOUND when the peer is gone. */
 int net_send (zsock_t *s, struct bytes route, struct bytes frame, struct err *e);
+/* The same, of a buffer that is the socket's from here on, also on failure: large ones go out without being copied. */
+int net_send_take (zsock_t *s, struct bytes route, struct buf *frame, struct err *e);
 /* Wait until readable or timeout (ms, -1 for ever). true: readable. */
 bool net_wait (zsock_t *s, int timeout_ms);
 

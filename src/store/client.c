@@ -57,6 +57,9 @@ struct put {
     struct realm *rl;
     struct client *c;
     int dir_fd, fd;              /* fd: of the blob at `at` */
+    int parent;                  /* the folder of the last blob, whose path is the first parent_len bytes of that of parent_of */
+    const char *parent_of;
+    size_t parent_len;
     struct bytes raw, lease;
     struct manifest m;
     size_t *blobs, count;        /* all distinct */
@@ -108,6 +111,22 @@ put_begin (struct put *p, struct err *e)
     return r;
 }
 
+/* Open a file of the artifact. Many lie in the folder of the one before: that is kept open. */
+static int
+put_file (struct put *p, const char *path)
+{
+    const char *slash = strrchr (path, '/'), *name = slash == NULL ? path : slash + 1;
+    size_t len = (size_t) (name - path);
+
+    if (p->parent == -1 || p->parent_len != len || memcmp (p->parent_of, path, len) != 0) {
+        fd_close (&p->parent);
+        p->parent = open_parent (p->dir_fd, path, &name);
+        p->parent_of = path;
+        p->parent_len = len;
+    }
+    return p->parent == -1 ? -1 : openat (p->parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+}
+
 /* The next chunk of the stream into p->block. */
 static int
 put_fill (struct put *p, size_t *len, struct err *e)
@@ -119,8 +138,8 @@ put_fill (struct put *p, size_t *len, struct err *e)
         size_t n = left < CHUNK - *len ? (size_t) left : CHUNK - *len;
 
         if (n > 0 && p->fd == -1) {
-            p->fd = open_beneath (p->dir_fd, entry->path, O_RDONLY | O_NONBLOCK, 0);
-            if (p->fd == -1 || lseek (p->fd, (off_t) p->in_blob, SEEK_SET) == -1)
+            p->fd = put_file (p, entry->path);
+            if (p->fd == -1 || (p->in_blob > 0 && lseek (p->fd, (off_t) p->in_blob, SEEK_SET) == -1))
                 return err_errno (e, "artifact \"%s\"", entry->path);
         }
         if (n > 0 && !file_read_exact (p->fd, p->block + *len, n))
@@ -237,7 +256,7 @@ again (const struct err *e)
 int
 store_put (struct realm *rl, int dir_fd, struct bytes manifest, struct bytes lease, int deadline_ms, struct buf *receipt, struct err *e)
 {
-    struct put p = { .rl = rl, .dir_fd = dir_fd, .fd = -1, .raw = manifest, .lease = lease, .progress = time_mono_ms () };
+    struct put p = { .rl = rl, .dir_fd = dir_fd, .fd = -1, .parent = -1, .raw = manifest, .lease = lease, .progress = time_mono_ms () };
     struct err local = ERR_INIT;
     int r;
 
@@ -266,6 +285,7 @@ store_put (struct realm *rl, int dir_fd, struct bytes manifest, struct bytes lea
     if (r == -1)
         err_wrap (e, "store");
     fd_close (&p.fd);
+    fd_close (&p.parent);
     free (p.block);
     free (p.want);
     free (p.blobs);

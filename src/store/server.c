@@ -22,7 +22,7 @@ reply (struct server *s, const uint8_t *route, size_t route_len, const struct ms
     BUF (frame);
 
     msg_encode (m, &frame);
-    if (net_send (s->router, bytes_of (route, route_len), buf_bytes (&frame), &e) == -1)
+    if (net_send_take (s->router, bytes_of (route, route_len), &frame, &e) == -1)
         log_debug ("answer not sent type=%s reason=%s", msg_name (m->type), e.msg);
     return 0; /* a peer that is gone asks again */
 }
@@ -33,15 +33,15 @@ ask_reply (const struct ask *a, struct msg *m)
     return reply (a->s, a->in->route, a->in->route_len, m);
 }
 
-static void
-refuse (struct server *s, const struct net_in *in, uint64_t request, const struct err *bad)
+void
+refuse (struct server *s, const uint8_t *route, size_t route_len, uint64_t request, const struct err *bad)
 {
     struct msg m = MSG_INIT (error, request);
 
     m.u.error.code = bytes_str (err_name (bad->code ? bad->code : EC_INTERNAL));
     m.u.error.text = bytes_str (bad->msg);
     m.u.error.delay_ms = bad->code == EC_BUSY ? 200 : 0;
-    reply (s, in->route, in->route_len, &m);
+    reply (s, route, route_len, &m);
 }
 
 static int
@@ -108,13 +108,13 @@ on_message (struct server *s, struct net_in *in)
     else if ((r = msg_decode (in->data, &m, &e)) == 0) {
         r = handle (&a, &e);
         if (r == -1)
-            refuse (s, in, m.request, &e);
+            refuse (s, in->route, in->route_len, m.request, &e);
         msg_release (&m);
         if (r == -1 && e.code != EC_BUSY && log_peer (p->name, &e) && e.code == EC_NOT_ALLOWED && (p->roles & ROLE_WORKER))
             feed_report (s, &a.submission, bytes_str (a.step), p->name, e.msg);
         return;
     }
-    refuse (s, in, 0, &e);
+    refuse (s, in->route, in->route_len, 0, &e);
     log_peer (p != NULL ? p->name : peer, &e);
 }
 
@@ -125,12 +125,12 @@ router_ready (struct server *s)
     struct err e = ERR_INIT;
     int r;
 
-    for (int i = 0; i < TURN && (r = net_recv (s->router, &in, &e)) != 0; i++) {
+    for (int i = 0; i < TURN && s->queued < QUEUED_MAX && (r = net_recv (s->router, &in, &e)) != 0; i++) {
         if (r == 1) {
             on_message (s, &in);
             net_in_release (&in);
         } else if (in.route_len > 0) {
-            refuse (s, &in, 0, &e);
+            refuse (s, in.route, in.route_len, 0, &e);
             char peer[17];
             hex_encode (in.peer, 8, peer);
             log_peer (peer, &e);
@@ -199,9 +199,10 @@ server_open (struct server **out, const struct store_conf *conf, int signals, st
     s->wake = -1;
     pthread_mutex_init (&s->lock, NULL);
     pthread_cond_init (&s->cond, NULL);
+    pthread_cond_init (&s->sync_cond, NULL);
     *out = s;
     if (realm_open (&s->rl, conf->dir, e) == -1 || file_mkdirs (state, 0700, e) == -1 || file_lock (lock, e) == -1
-        || cas_open (&s->cas, "fs", state, e) == -1 || index_open (&s->index, index, e) == -1 || uploads_start (s, e) == -1)
+        || cas_open (&s->cas, "fs", state, e) == -1 || index_open (&s->index, index, e) == -1 || writer_start (s, e) == -1)
         goto fail;
     s->seq = index_seq (s->index);
     realm_admit (s->rl, ROLE_ANY);
@@ -221,13 +222,14 @@ int
 server_run (struct server *s, struct err *e)
 {
     for (;;) {
+        short more = s->queued < QUEUED_MAX ? ZMQ_POLLIN : 0; /* full of what is not written yet: the senders wait in their sockets */
         zmq_pollitem_t items[] = {
             { .fd = s->signals, .events = ZMQ_POLLIN },
             { .fd = s->wake, .events = ZMQ_POLLIN },
             { .fd = realm_sync_fd (s->rl), .events = ZMQ_POLLIN },
-            { .socket = zsock_resolve (s->router), .events = ZMQ_POLLIN },
-            { .socket = s->broker ? zsock_resolve (s->broker) : zsock_resolve (s->router), .events = ZMQ_POLLIN },
-            { .socket = s->events ? zsock_resolve (s->events) : zsock_resolve (s->router), .events = ZMQ_POLLIN },
+            { .socket = zsock_resolve (s->router), .events = more },
+            { .socket = s->broker ? zsock_resolve (s->broker) : zsock_resolve (s->router), .events = s->broker ? ZMQ_POLLIN : more },
+            { .socket = s->events ? zsock_resolve (s->events) : zsock_resolve (s->router), .events = s->events ? ZMQ_POLLIN : more },
         };
         if (zmq_poll (items, sizeof items / sizeof *items, 200) == -1 && errno != EINTR)
             return err_errno (e, "poll");
@@ -264,6 +266,7 @@ server_close (struct server **sp)
     cas_close (&s->cas);
     realm_close (&s->rl);
     pthread_cond_destroy (&s->cond);
+    pthread_cond_destroy (&s->sync_cond);
     pthread_mutex_destroy (&s->lock);
     free (s);
     *sp = NULL;

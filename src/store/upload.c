@@ -13,6 +13,8 @@
 static void
 upload_free (struct upload *u)
 {
+    pieces_free (&u->todo);
+    pieces_free (&u->done);
     cas_batch_drop (&u->batch);
     manifest_release (&u->m);
     buf_release (&u->raw);
@@ -96,7 +98,7 @@ upload_step (struct upload *u, struct err *e)
     return 0;
 }
 
-static int
+int
 upload_take (struct upload *u, struct bytes data, struct err *e)
 {
     while (data.len > 0) {
@@ -130,7 +132,7 @@ room (struct server *s, const struct upload *u, struct err *e)
 
     for (struct upload *o = s->uploads; o != NULL; o = o->next) {
         each += strcmp (o->sender, u->sender) == 0;
-        coming += o->total - o->offset;
+        coming += o->total - o->accepted;
         if (strcmp (o->owner, u->owner) == 0)
             owner += o->bytes;
     }
@@ -173,7 +175,7 @@ answer_state (struct ask *a, struct upload *u)
 
     m.u.put_state.upload = u->id;
     m.u.put_state.need = buf_bytes (&u->need);
-    m.u.put_state.offset = u->offset;
+    m.u.put_state.offset = u->accepted;
     m.u.put_state.credit = CREDIT;
     return ask_reply (a, &m);
 }
@@ -202,7 +204,7 @@ on_put_open (struct ask *a, struct err *e)
     old = upload_find (s, &u->id, u->sender);
     if (old != NULL) {
         upload_free (u);
-        if (old->state == UPLOAD_SYNCING)
+        if (old->state == UPLOAD_SYNCING || old->finishing)
             return err_code (e, EC_BUSY, "the upload is being synced");
         old->touched = time_mono_ms ();
         return answer_state (a, old);
@@ -224,32 +226,62 @@ fail:
     return -1;
 }
 
+static void
+credit (struct server *s, const struct upload *u, const uint8_t *route, size_t route_len, uint64_t request, uint64_t offset)
+{
+    struct msg m = MSG_INIT (put_credit, request);
+
+    m.u.put_credit.upload = u->id;
+    m.u.put_credit.offset = offset;
+    reply (s, route, route_len, &m);
+}
+
 int
 on_put_chunk (struct ask *a, struct err *e)
 {
     const struct msg_put_chunk *p = &a->m->u.put_chunk;
-    struct upload *u = upload_find (a->s, &p->upload, a->sender->name);
+    struct server *s = a->s;
+    struct upload *u = upload_find (s, &p->upload, a->sender->name);
     struct bytes data = p->data;
 
     if (u == NULL)
         return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
-    if (u->state != UPLOAD_OPEN)
+    if (u->state != UPLOAD_OPEN || u->finishing)
         return err_code (e, EC_UNEXPECTED, "the upload is being synced");
-    if (p->offset > u->offset)
-        return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->offset);
-    if (p->offset + data.len > u->offset) { /* what came before is skipped: a repeat after a broken connection */
-        size_t skip = (size_t) (u->offset - p->offset);
-        if (upload_take (u, bytes_of (data.p + skip, data.len - skip), e) == -1) {
-            upload_remove (a->s, u);
-            return -1;
-        }
-    }
+    if (p->offset > u->accepted)
+        return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->accepted);
     u->touched = time_mono_ms ();
-    struct msg m = MSG_INIT (put_credit, a->m->request);
+    if (p->offset + data.len <= u->accepted) { /* all of it came before: a repeat after a broken connection */
+        credit (s, u, a->in->route, a->in->route_len, a->m->request, p->offset + data.len);
+        return 0;
+    }
+    size_t skip = (size_t) (u->accepted - p->offset);
+    data = bytes_of (data.p + skip, data.len - skip);
+    if (u->queued + data.len > CREDIT)
+        return err_code (e, EC_CONFLICT, "more bytes in flight than the credit of %llu", (unsigned long long) CREDIT);
+    if (data.len > u->total - u->accepted)
+        return err_code (e, EC_CONFLICT, "more bytes than were asked for");
+    u->accepted += data.len;
+    u->queued += data.len;
+    s->queued += data.len + PIECE_COST;
+    writer_take (s, u, piece_new (a->in, data, a->m->request));
+    return 0;
+}
 
-    m.u.put_credit.upload = u->id;
-    m.u.put_credit.offset = u->offset;
-    return ask_reply (a, &m);
+/* All bytes are in: on to the disk. */
+static void
+finish (struct server *s, struct upload *u)
+{
+    struct err e = ERR_INIT;
+
+    if (u->expires > time_now_us ()) {
+        u->state = UPLOAD_SYNCING;
+        writer_sync (s, u);
+        return;
+    }
+    err_code (&e, EC_EXPIRED, "the lease is over");
+    refuse (s, u->route, u->route_len, u->request, &e);
+    upload_remove (s, u);
 }
 
 int
@@ -260,55 +292,53 @@ on_put_done (struct ask *a, struct err *e)
 
     if (u == NULL)
         return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
-    if (u->state == UPLOAD_OPEN) {
-        if (u->at < u->blob_count)
-            return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->offset);
-        if (u->expires <= time_now_us ()) {
-            upload_remove (s, u);
-            return err_code (e, EC_EXPIRED, "the lease is over");
-        }
-        if (!cas_has (s->cas, &u->artifact, NULL)
-            && (cas_batch_begin (u->batch, &u->artifact, u->raw.len, e) == -1 || cas_batch_write (u->batch, u->raw.p, u->raw.len, e) == -1
-                || cas_batch_end (u->batch, e) == -1)) {
-            upload_remove (s, u);
-            return -1;
-        }
-        u->state = UPLOAD_SYNCING;
-        pthread_mutex_lock (&s->lock);
-        u->done_next = s->todo;
-        s->todo = u;
-        pthread_cond_signal (&s->cond);
-        pthread_mutex_unlock (&s->lock);
-    }
+    if (u->accepted < u->total)
+        return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->accepted);
     memcpy (u->route, a->in->route, a->in->route_len);
     u->route_len = a->in->route_len;
     u->request = a->m->request;
+    if (u->state == UPLOAD_OPEN && !u->finishing) {
+        u->finishing = true;
+        if (writer_idle (s, u))
+            finish (s, u);
+    }
     return 0;
 }
 
-static void *
-sync_thread (void *arg)
+int
+upload_close (struct server *s, struct upload *u, struct err *e)
 {
-    struct server *s = arg;
+    if (cas_has (s->cas, &u->artifact, NULL))
+        return 0;
+    if (cas_batch_begin (u->batch, &u->artifact, u->raw.len, e) == -1 || cas_batch_write (u->batch, u->raw.p, u->raw.len, e) == -1)
+        return -1;
+    return cas_batch_end (u->batch, e);
+}
 
-    pthread_mutex_lock (&s->lock);
-    for (;;) {
-        while (s->todo == NULL && !s->stop)
-            pthread_cond_wait (&s->cond, &s->lock);
-        if (s->todo == NULL)
-            break;
-        struct upload *u = s->todo;
-        s->todo = u->done_next;
-        pthread_mutex_unlock (&s->lock);
-        u->result = (struct err) ERR_INIT;
-        cas_batch_commit (u->batch, &u->result);
-        pthread_mutex_lock (&s->lock);
-        u->done_next = s->done;
-        s->done = u;
-        eventfd_write (s->wake, 1);
+/* What is written is told to who sent it. */
+static void
+pieces_back (struct server *s, struct upload *u, struct pieces *done, bool failed)
+{
+    for (struct piece *p = done->first; p != NULL; p = p->next) {
+        u->queued -= p->data.len;
+        s->queued -= p->data.len + PIECE_COST;
+        u->touched = time_mono_ms ();
+        if (failed)
+            refuse (s, p->in.route, p->in.route_len, p->request, &u->bad);
+        else
+            credit (s, u, p->in.route, p->in.route_len, p->request, p->end);
     }
-    pthread_mutex_unlock (&s->lock);
-    return NULL;
+    pieces_free (done);
+}
+
+/* Its bytes cannot be written, or are not what they should be. */
+static void
+upload_failed (struct server *s, struct upload *u)
+{
+    log_peer (u->sender, &u->bad);
+    if (u->finishing)
+        refuse (s, u->route, u->route_len, u->request, &u->bad);
+    upload_remove (s, u);
 }
 
 static void
@@ -329,18 +359,21 @@ send_receipt (struct server *s, struct upload *u, int64_t now)
     reply (s, u->route, u->route_len, &m);
 }
 
+/* Who has sent the blobs, and the artifact, in one commit. */
 static int
-sent (struct server *s, const struct upload *u, struct err *e)
+record (struct server *s, const struct upload *u, const struct index_put *row, struct err *e)
 {
     CLEANUP (free_ptr) struct digest *list = xcalloc (u->blob_count + 1, sizeof *list);
+    int r = 0;
 
-    if (digest_zero (&u->lease_id) || u->blob_count == 0)
-        return 0;
     for (size_t i = 0; i < u->blob_count; i++)
         list[i] = u->m.v[u->blobs[i]].digest;
     if (index_begin (s->index, e) == -1)
         return -1;
-    int r = index_sent (s->index, bytes_str (u->owner), list, u->blob_count, e);
+    if (!digest_zero (&u->lease_id) && u->blob_count > 0)
+        r = index_sent (s->index, bytes_str (u->owner), list, u->blob_count, e);
+    if (r == 0)
+        r = index_add (s->index, row, e);
     return index_end (s->index, r == 0 ? e : NULL) == -1 ? -1 : r;
 }
 
@@ -353,7 +386,7 @@ upload_synced (struct server *s, struct upload *u)
                              .worker = bytes_str (u->sender), .bytes = u->bytes, .time = now };
     char hex[DIGEST_HEX];
 
-    if (u->result.kind == ERR_NONE && sent (s, u, &u->result) == 0 && index_add (s->index, &row, &u->result) == 0) {
+    if (u->result.kind == ERR_NONE && record (s, u, &row, &u->result) == 0) {
         send_receipt (s, u, now);
         log_info ("artifact stored artifact=%s bytes=%llu worker=%s project=%s step=%s", digest_hex (&u->artifact, hex),
                   (unsigned long long) u->bytes, u->sender, u->project, u->step);
@@ -371,13 +404,19 @@ void
 uploads_synced (struct server *s)
 {
     eventfd_t n;
+    struct upload *u;
+    struct pieces done;
+    bool failed;
 
     eventfd_read (s->wake, &n);
-    pthread_mutex_lock (&s->lock);
-    struct upload *u = s->done;
-    s->done = NULL;
-    pthread_mutex_unlock (&s->lock);
-    while (u != NULL) {
+    while ((u = writer_moved (s, &done, &failed)) != NULL) {
+        pieces_back (s, u, &done, failed);
+        if (failed)
+            upload_failed (s, u);
+        else if (u->state == UPLOAD_OPEN && u->finishing && writer_idle (s, u))
+            finish (s, u);
+    }
+    for (u = writer_synced (s); u != NULL;) {
         struct upload *next = u->done_next;
         upload_synced (s, u);
         u = next;
@@ -389,38 +428,18 @@ uploads_tick (struct server *s, int64_t mono)
 {
     for (struct upload *u = s->uploads, *next; u != NULL; u = next) {
         next = u->next;
-        if (u->state == UPLOAD_OPEN && mono - u->touched > s->conf.upload_idle) {
+        if (u->state == UPLOAD_OPEN && !u->finishing && mono - u->touched > s->conf.upload_idle && writer_idle (s, u)) {
             log_info ("upload given up worker=%s project=%s step=%s", u->sender, u->project, u->step);
             upload_remove (s, u);
         }
     }
 }
 
-int
-uploads_start (struct server *s, struct err *e)
-{
-    s->wake = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->wake == -1)
-        return err_errno (e, "eventfd");
-    errno = pthread_create (&s->thread, NULL, sync_thread, s);
-    if (errno != 0)
-        return err_errno (e, "thread");
-    s->thread_runs = true;
-    return 0;
-}
-
 void
 uploads_stop (struct server *s)
 {
-    if (s->thread_runs) {
-        pthread_mutex_lock (&s->lock);
-        s->stop = true;
-        pthread_cond_signal (&s->cond);
-        pthread_mutex_unlock (&s->lock);
-        pthread_join (s->thread, NULL);
-        s->thread_runs = false;
-        uploads_synced (s);
-    }
+    writer_stop (s);
+    uploads_synced (s);
     while (s->uploads != NULL)
         upload_remove (s, s->uploads);
     fd_close (&s->wake);

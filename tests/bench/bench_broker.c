@@ -1,14 +1,14 @@
 /* bench_broker: the broker's speed, beside a bare loop that does only what the job cannot do without, in the same run.
  *
- *     bench_broker REALM BROKER-PROGRAM JOBS QUEUED       prints lines "metric<TAB>ours<TAB>limit<TAB>unit"
+ *     bench_broker REALM BROKER-PROGRAM JOBS QUEUED ROUNDS
  *
  * REALM is fresh (assay init). Submissions are signed before the clock starts, on both sides. A cycle: submit, verify, store, answer; lease
- * (signed); result, store, answer. The bare side: one Ed25519 verification, one signature, the same five frames under CURVE, and one
- * fdatasync for each batch; no queue, no roster, no events.
+ * (signed); result, store, answer. The bare side, a process of its own as the broker is: for each job one Ed25519 verification and one signature,
+ * shared over all cores, five CURVE frames of the same sizes as ours, every byte that came in written and synced in one fdatasync for each turn of
+ * up to 512 messages, as many as the broker takes; no queue, no roster, no events.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -18,31 +18,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "auth/realm.h"
 #include "base/file.h"
+#include "bench.h"
+#include "broker/pool.h"
 
 #define CLIENTS 16
 #define WINDOW 64
 #define WORKERS 4
 #define LATENCY_ROUNDS 400
 
-static struct err e = ERR_INIT;
+#define ROUNDS_MAX 25
+#define e bench_err
+#define die bench_die
+
 static struct realm *admin, *worker[WORKERS];
 static struct buf *subs;      /* signed submissions */
-static size_t sub_count;
-
-static void die (const char *what)
-{
-    fprintf (stderr, "bench_broker: %s: %s\n", what, e.msg);
-    exit (1);
-}
-
-static double now_s (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
+static size_t sub_count, lease_len, submitted_len, result_len; /* bytes of our frames, for the bare side */
 
 /* ---- submissions, signed ahead ---- */
 
@@ -104,20 +95,6 @@ static pid_t broker_start (const char *program, const char *dir)
     return pid;
 }
 
-static long rss_kib (pid_t pid)
-{
-    char path[64], line[256];
-    long v = 0;
-    snprintf (path, sizeof path, "/proc/%d/status", (int) pid);
-    FILE *f = fopen (path, "r");
-    while (f && fgets (line, sizeof line, f))
-        if (sscanf (line, "VmRSS: %ld", &v) == 1)
-            break;
-    if (f)
-        fclose (f);
-    return v;
-}
-
 static void submit (struct client *c, const struct buf *sub)
 {
     struct msg m = MSG_INIT (submit, client_request (c));
@@ -161,6 +138,7 @@ static void answer_lease (struct client *c, const struct msg_lease *l)
     r.u.result.kind = RESULT_OUTCOME;
     r.u.result.sealed = bytes_of (sealed, sizeof sealed);
     envelope_release (&v);
+    result_len = 60 + sizeof sealed;
     while (client_send (c, &r, &e) == -1)
         if (e.code != EC_BUSY)
             die ("result");
@@ -198,6 +176,7 @@ static double cycles (size_t jobs)
             while (net_recv (client_socket (c[i]), &in, &e) == 1) {
                 if (msg_decode (in.data, &m, &e) == -1 || m.type != MSG_submitted)
                     die ("submitted");
+                submitted_len = in.data.len;
                 flying[i]--;
                 msg_release (&m);
                 net_in_release (&in);
@@ -207,6 +186,7 @@ static double cycles (size_t jobs)
                 if (msg_decode (in.data, &m, &e) == -1)
                     die ("worker");
                 if (m.type == MSG_lease) {
+                    lease_len = in.data.len;
                     answer_lease (w[i], &m.u.lease);
                     if (++since[i] == 128) {
                         worker_ready (w[i], 256);
@@ -224,12 +204,6 @@ static double cycles (size_t jobs)
     for (int i = 0; i < WORKERS; i++)
         client_close (&w[i]);
     return (double) jobs / took;
-}
-
-static int by_value (const void *a, const void *b)
-{
-    double x = *(const double *) a, y = *(const double *) b;
-    return x < y ? -1 : x > y;
 }
 
 /* Submit to lease received, one at a time. */
@@ -272,115 +246,100 @@ static void latency (double *p50, double *p99)
         }
         usleep (2000);
     }
-    qsort (t, LATENCY_ROUNDS, sizeof *t, by_value);
-    *p50 = t[LATENCY_ROUNDS / 2] * 1e6;
-    *p99 = t[LATENCY_ROUNDS * 99 / 100] * 1e6;
+    *p50 = quantile (t, LATENCY_ROUNDS, 0.5) * 1e6;
+    *p99 = quantile (t, LATENCY_ROUNDS, 0.99) * 1e6;
     client_close (&c);
     client_close (&w);
 }
 
 /* ---- the bare side ---- */
 
-struct bare {
-    zsock_t *router;
-    int fd;
-    volatile bool stop;
-    const uint8_t *pub;
-    struct sign_key lease_key;
-};
-
-struct job {
-    struct bytes frame;
-    bool good;
-};
-struct slice {
-    struct job *jobs;
-    size_t n;
-    const uint8_t *pub;
-};
-
-static void *verify_slice (void *arg)
-{
-    struct slice *s = arg;
-    for (size_t i = 0; i < s->n; i++) {
-        struct envelope v = { 0 };
-        struct err bad;
-        s->jobs[i].good = s->jobs[i].frame.len > 100 && envelope_open (s->jobs[i].frame, TYPE_SUBMISSION, &v, &bad) == 0 && envelope_check (&v, s->pub, &bad) == 0;
-        envelope_release (&v);
-    }
-    return NULL;
-}
-
 #define BATCH 512
-static void *bare_server (void *arg)
+struct bare {
+    const char *dir;
+    struct sign_key key;
+    const uint8_t *pub;
+    struct net_in in[BATCH];
+    bool sub[BATCH], good[BATCH];
+};
+
+/* Frames say what they are by their first byte: 's' a submission, after a byte; 'r' a result. */
+static void bare_check (void *arg, size_t i)
 {
     struct bare *b = arg;
-    static uint8_t log[4096 * BATCH], reply[1200];
-    while (!b->stop) {
-        static struct net_in in[BATCH];
-        static struct job jobs[BATCH];
-        size_t n = 0, subs_in = 0, len = 0;
-        if (!net_wait (b->router, 100))
-            continue;
-        while (n < BATCH && net_recv (b->router, &in[n], &e) == 1) {
-            jobs[n].frame = in[n].data;
-            memcpy (log + len, in[n].data.p, in[n].data.len < 4000 ? in[n].data.len : 4000);
-            len += in[n].data.len < 4000 ? in[n].data.len : 4000;
-            n++;
-        }
-        struct slice half[2] = { { jobs, n / 2, b->pub }, { jobs + n / 2, n - n / 2, b->pub } };
-        pthread_t t;
-        bool two = n > 8 && pthread_create (&t, NULL, verify_slice, &half[0]) == 0;
-        if (!two)
-            verify_slice (&half[0]);
-        verify_slice (&half[1]);
-        if (two)
-            pthread_join (t, NULL);
-        if (!file_write_all (b->fd, log, len) || fdatasync (b->fd) == -1)
-            abort ();
-        for (size_t i = 0; i < n; i++) {
-            struct bytes route = bytes_of (in[i].route, in[i].route_len);
-            if (jobs[i].good) {
-                uint8_t sig[64];
-                crypto_sign_detached (sig, NULL, reply, 300, b->lease_key.sec);
-                net_send (b->router, route, bytes_of (reply, 60), &e);                                  /* submitted */
-                net_send (b->router, route, bytes_of (reply, 400 + (subs_in++, in[i].data.len)), &e);   /* lease */
-            } else
-                net_send (b->router, route, bytes_of (reply, 10), &e);                                  /* ok */
-            net_in_release (&in[i]);
-        }
+    struct bytes d = b->in[i].data;
+    struct envelope v = { 0 };
+    struct err bad = ERR_INIT;
+    b->sub[i] = d.len && d.p[0] == 's';
+    b->good[i] = !b->sub[i];
+    if (b->sub[i] && envelope_open (bytes_of (d.p + 9, d.len - 9), TYPE_SUBMISSION, &v, &bad) == 0) {
+        uint8_t sig[64], lease[400] = { 0 };
+        b->good[i] = envelope_check (&v, b->pub, &bad) == 0;
+        crypto_sign_detached (sig, NULL, lease, sizeof lease, b->key.sec);
+        envelope_release (&v);
     }
-    return NULL;
 }
 
-static void bare_run (const char *dir, size_t jobs, double *rate, double *round_us)
+static void bare_serve (zsock_t *router, void *arg)
 {
-    struct bare b = { .stop = false, .pub = realm_keys (admin)->sign.pub };
-    char *path CLEANUP (free_ptr) = xasprintf ("%s/bare.log", dir);
-    zsock_t *c[CLIENTS];
-    pthread_t t;
-    static const uint8_t result[3080];
-    size_t sent = 0, done = 0, flying[CLIENTS] = { 0 };
-    struct keys server;
-    if (keys_make (&server, &e) == -1 || rootkey_make (&b.lease_key, &e) == -1 || net_start (&e) == -1)
-        die ("bare");
-    net_admit ((const uint8_t (*)[32]) realm_keys (admin)->transport.pub, 1);
-    b.router = net_router ("tcp://127.0.0.1:*", &server.transport, 10000, &e);
-    b.fd = open (path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    char endpoint[256];
-    snprintf (endpoint, sizeof endpoint, "%s", net_endpoint (b.router));
-    for (int i = 0; i < CLIENTS; i++)
-        c[i] = net_dealer (endpoint, server.transport.pub, &realm_keys (admin)->transport, 10000, &e);
-    pthread_create (&t, NULL, bare_server, &b);
-    /* one at a time first: a round is submit, verify, sync, answer */
+    static uint8_t reply[8192];
+    struct bare *b = arg;
+    struct pool *pool = pool_new (0);
+    char *path = xasprintf ("%s/bare.log", b->dir);
+    int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    BUF (log);
+    for (;;) {
+        size_t n = 0;
+        net_wait (router, -1);
+        while (n < BATCH && net_recv (router, &b->in[n], &e) == 1)
+            n++;
+        pool_run (pool, n, bare_check, b);
+        log.len = 0;
+        for (size_t i = 0; i < n; i++)
+            buf_add (&log, b->in[i].data.p, b->in[i].data.len);
+        if (!file_write_all (fd, log.p, log.len) || fdatasync (fd) == -1)
+            _exit (1);
+        for (size_t i = 0; i < n; i++) {
+            struct bytes route = bytes_of (b->in[i].route, b->in[i].route_len), d = b->in[i].data;
+            uint32_t size[2] = { 0, 0 };
+            if (!b->good[i])
+                _exit (1);
+            reply[0] = b->sub[i] ? 'a' : 'k';
+            if (b->sub[i]) {
+                memcpy (size, d.p + 1, sizeof size); /* of the answer and of the lease */
+                net_send (router, route, bytes_of (reply, size[0]), &e);
+                reply[0] = 'l';
+                net_send (router, route, bytes_of (reply, size[1]), &e);
+            } else
+                net_send (router, route, bytes_of (reply, 12), &e);
+            net_in_release (&b->in[i]);
+        }
+    }
+}
+
+static void bare_submit (zsock_t *c, const struct buf *sub)
+{
+    uint8_t frame[8192];
+    uint32_t size[2] = { (uint32_t) submitted_len, (uint32_t) lease_len };
+    frame[0] = 's';
+    memcpy (frame + 1, size, sizeof size);
+    memcpy (frame + 9, sub->p, sub->len);
+    if (net_send (c, bytes_of (NULL, 0), bytes_of (frame, sub->len + 9), &e) == -1)
+        die ("bare submit");
+}
+
+/* One at a time: submit, verify, sync, answer. */
+static double bare_round (struct far *f)
+{
     double rounds[LATENCY_ROUNDS];
     struct net_in in;
+    zsock_t *c = far_connect (f);
     for (int i = 0; i < LATENCY_ROUNDS; i++) {
         double began = now_s ();
-        net_send (c[0], bytes_of (NULL, 0), buf_bytes (&subs[i]), &e);
+        bare_submit (c, &subs[i]);
         for (int got = 0; got < 2;) {
-            net_wait (c[0], 1000);
-            while (net_recv (c[0], &in, &e) == 1) {
+            net_wait (c, 1000);
+            while (net_recv (c, &in, &e) == 1) {
                 got++;
                 net_in_release (&in);
             }
@@ -388,13 +347,23 @@ static void bare_run (const char *dir, size_t jobs, double *rate, double *round_
         rounds[i] = now_s () - began;
         usleep (2000);
     }
-    qsort (rounds, LATENCY_ROUNDS, sizeof *rounds, by_value);
-    *round_us = rounds[LATENCY_ROUNDS / 2] * 1e6;
+    zsock_destroy (&c);
+    return quantile (rounds, LATENCY_ROUNDS, 0.5) * 1e6;
+}
+
+static double bare_cycles (struct far *f, size_t jobs)
+{
+    static const uint8_t result[8192] = { 'r' };
+    zsock_t *c[CLIENTS];
+    size_t sent = 0, done = 0, flying[CLIENTS] = { 0 };
+    struct net_in in;
+    for (int i = 0; i < CLIENTS; i++)
+        c[i] = far_connect (f);
     double began = now_s ();
     while (done < jobs) {
         for (int i = 0; i < CLIENTS; i++)
             while (flying[i] < WINDOW && sent < jobs) {
-                net_send (c[i], bytes_of (NULL, 0), buf_bytes (&subs[sent++ % sub_count]), &e);
+                bare_submit (c[i], &subs[sent++ % sub_count]);
                 flying[i]++;
             }
         zmq_pollitem_t items[CLIENTS];
@@ -403,24 +372,19 @@ static void bare_run (const char *dir, size_t jobs, double *rate, double *round_
         zmq_poll (items, CLIENTS, 1000);
         for (int i = 0; i < CLIENTS; i++)
             while (net_recv (c[i], &in, &e) == 1) {
-                if (in.data.len > 100) {
-                    net_send (c[i], bytes_of (NULL, 0), bytes_of (result, 99), &e);
+                if (in.data.p[0] == 'a')
                     flying[i]--;
-                } else if (in.data.len == 10)
+                else if (in.data.p[0] == 'l')
+                    net_send (c[i], bytes_of (NULL, 0), bytes_of (result, result_len), &e);
+                else
                     done++;
                 net_in_release (&in);
             }
     }
-    *rate = (double) jobs / (now_s () - began);
-    b.stop = true;
-    pthread_join (t, NULL);
+    double rate = (double) jobs / (now_s () - began);
     for (int i = 0; i < CLIENTS; i++)
         zsock_destroy (&c[i]);
-    zsock_destroy (&b.router);
-    close (b.fd);
-    keys_release (&server);
-    rootkey_release (&b.lease_key);
-    net_stop ();
+    return rate;
 }
 
 /* ---- many queued ---- */
@@ -452,7 +416,9 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
     }
     client_close (&c);
     long after = rss_kib (*broker);
-    printf ("memory for each queued step, %zu queued\t%.1f\t100\tbytes\n", n, (double) (after - before) * 1024 / (double) n);
+    char name[128];
+    snprintf (name, sizeof name, "memory for each queued step, %zu queued", n);
+    line (name, (double) (after - before) * 1024 / (double) n, 100, "bytes", 1, "max");
     kill (*broker, SIGKILL);
     waitpid (*broker, NULL, 0);
     double began = now_s ();
@@ -462,7 +428,8 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
     struct msg m;
     if (client_recv (w, 0, 20000, &in, &m, &e) == -1 || m.type != MSG_lease)
         die ("no lease after the restart");
-    printf ("SIGKILL with %zu queued: restart to first lease\t%.3f\t0.2\ts\n", n, now_s () - began);
+    snprintf (name, sizeof name, "SIGKILL with %zu queued: restart to first lease", n);
+    line (name, now_s () - began, 0.2, "s", 1, "max");
     msg_release (&m);
     net_in_release (&in);
     client_close (&w);
@@ -470,11 +437,14 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
 
 int main (int argc, char **argv)
 {
-    if (argc != 5)
+    if (argc != 6)
         return 2;
     const char *realm = argv[1], *program = argv[2];
-    size_t jobs = strtoul (argv[3], NULL, 10), many = strtoul (argv[4], NULL, 10);
+    size_t jobs = strtoul (argv[3], NULL, 10), many = strtoul (argv[4], NULL, 10), rounds = strtoul (argv[5], NULL, 10);
+    rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
     char *dir = xasprintf ("%s/broker", realm);
+    static struct bare b;
+    struct far far;
     if (realm_open (&admin, realm, &e) == -1)
         die ("realm");
     for (int i = 0; i < WORKERS; i++) {
@@ -482,26 +452,40 @@ int main (int argc, char **argv)
         if (realm_open (&worker[i], w, &e) == -1)
             die ("realm");
     }
+    b.dir = dir;
+    b.pub = realm_keys (admin)->sign.pub;
+    if (rootkey_make (&b.key, &e) == -1)
+        die ("key");
+    far_start (&far, bare_serve, &b);
     zsys_handler_set (NULL);
     pid_t broker = broker_start (program, dir);
-    double p50, p99, ours[3], bare_rate[3], round_us = 0, rate;
-    latency (&p50, &p99);
-    sign_more (jobs);
-    for (int i = 0; i < 3; i++) { /* alternating; the median counts */
+    double p50[ROUNDS_MAX], p99[ROUNDS_MAX], bare_p50[ROUNDS_MAX], ours[ROUNDS_MAX], bare[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    sign_more (LATENCY_ROUNDS);
+    cycles (jobs / 10); /* warm, and the sizes of the frames are known */
+    long warm = rss_kib (broker), warm_fds = fd_count (broker);
+    for (size_t i = 0; i < rounds; i++) { /* in turns; medians count */
+        latency (&p50[i], &p99[i]);
+        bare_p50[i] = bare_round (&far);
         ours[i] = cycles (jobs);
-        fflush (stdout);
+        bare[i] = bare_cycles (&far, jobs);
+        ratio[i] = ours[i] / bare[i];
     }
+    fprintf (stderr, "   cycles, ratio of each round, sorted:");
+    quantile (ratio, rounds, 0.5);
+    for (size_t i = 0; i < rounds; i++)
+        fprintf (stderr, " %.2f", ratio[i]);
+    fprintf (stderr, "\n   broker after %zu jobs: rss %ld KiB (%ld KiB after the first %zu), descriptors %ld (%ld)\n", jobs * rounds, rss_kib (broker), warm, jobs / 10, fd_count (broker),
+             warm_fds);
+    char name[128];
+    snprintf (name, sizeof name, "whole cycles a second, %d clients, window %d; limit: bare loop", CLIENTS, WINDOW);
+    line (name, quantile (ours, rounds, 0.5), quantile (bare, rounds, 0.5), "jobs/s", 0.7, "min");
+    snprintf (name, sizeof name, "dispatch when idle, p50 (p99 %.0f); limit: bare round", quantile (p99, rounds, 0.5));
+    line (name, quantile (p50, rounds, 0.5), quantile (bare_p50, rounds, 0.5), "us", 1.5, "max");
     queued (program, dir, &broker, many);
     kill (broker, SIGTERM);
     waitpid (broker, NULL, 0);
-    for (int i = 0; i < 3; i++) {
-        bare_run (dir, jobs, &rate, &round_us);
-        bare_rate[i] = rate;
-    }
-    qsort (ours, 3, sizeof *ours, by_value);
-    qsort (bare_rate, 3, sizeof *bare_rate, by_value);
-    printf ("whole cycles a second, %d clients, window %d\t%.0f\t%.0f\tjobs/s\n", CLIENTS, WINDOW, ours[1], bare_rate[1]);
-    printf ("dispatch when idle, p50 (p99 %.0f)\t%.0f\t%.0f\tus\n", p99, p50, round_us);
+    far_stop (&far);
+    rootkey_release (&b.key);
     for (size_t i = 0; i < sub_count; i++)
         buf_release (&subs[i]);
     free (subs);
