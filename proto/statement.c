@@ -13,7 +13,11 @@
 #define BUILD_TYPE "urn:assay:build:step:1"
 #define URN_WORKER "urn:assay:worker:"
 #define URN_VERIFIER "urn:assay:verifier:"
-#define URN_POLICY "urn:assay:policy"
+#define URN_POLICY "urn:assay:policy:1"
+#define URN_RESULT "urn:assay:result:"
+#define URN_ARTIFACT "urn:assay:artifact:"
+#define EXTENSION "urn:assay:verdict:1" /* of the VSA's predicate: a field whose name is a URI, as the specification asks */
+#define SLSA_VERSION "1.0"
 #define COUNTS_MAX 256
 
 struct digest outcome_digest (unsigned exit_status, const struct digest *artifact)
@@ -103,8 +107,10 @@ void result_json (const struct result *r, struct buf *out)
     json_array_append_new (deps, json_pack ("{s:o, s:{s:s}}", "uri", text (r->url), "digest", "gitCommit", r->commit));
     json_array_append_new (deps, json_pack ("{s:s, s:o}", "name", "image", "digest", sha256 (&r->image)));
     json_array_append_new (deps, json_pack ("{s:s, s:o}", "name", "recipe", "digest", sha256 (&r->recipe)));
-    for (size_t i = 0; i < r->input_count; i++)
+    for (size_t i = 0; i < r->input_count; i++) {
         json_array_append_new (inputs, hex (&r->inputs[i]));
+        json_array_append_new (deps, json_pack ("{s:s, s:o}", "name", "input", "digest", sha256 (&r->inputs[i])));
+    }
     char id[DIGEST_HEX];
     char *subject CLEANUP (free_ptr) = xasprintf ("%s/%s", digest_hex (&r->submission, id), r->step);
     char *builder CLEANUP (free_ptr) = xasprintf (URN_WORKER "%s", r->worker);
@@ -113,6 +119,11 @@ void result_json (const struct result *r, struct buf *out)
     json_t *internal = json_pack ("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "lease", base64 (&r->lease), "leaseId", hex (&r->lease_id), "receipt",
                                   base64 (&r->receipt), "worker", r->worker, "owner", r->owner, "isolation", isolation_name (r->isolation), "network", network_name (r->network), "accelerator",
                                   r->accelerator, "host", text (r->host), "inputs", inputs, "note", text (r->note));
+    if (r->linked) {
+        BUF (link);
+        buf_add (&link, r->link, sizeof r->link);
+        json_object_set_new (internal, "link", base64 (&link));
+    }
     json_t *byproducts = json_array ();
     json_array_append_new (byproducts, json_pack ("{s:s, s:o, s:{s:i}}", "name", "outcome", "digest", sha256 (&outcome), "annotations", "exitStatus", (int) r->exit_status));
     json_t *definition = json_pack ("{s:s, s:o, s:o, s:o}", "buildType", BUILD_TYPE, "externalParameters", external, "internalParameters", internal,
@@ -124,23 +135,33 @@ void result_json (const struct result *r, struct buf *out)
           out);
 }
 
+/* SHA-256 of one line that says what was asked for: doc/assay-bundle.5. */
+static struct digest policy_digest (const struct verdict *v)
+{
+    BUF (policy);
+    buf_addf (&policy, "agree=%u trusted=%u dissent=%u isolation=%u max=%u lineages=%u network=%u", v->policy.agree, v->policy.trusted, v->policy.dissent,
+              v->policy.isolation, v->policy.max_replicas, v->policy.lineages, v->policy.network);
+    return digest_of (policy.p, policy.len);
+}
+
 void verdict_json (const struct verdict *v, struct buf *out)
 {
     char id[DIGEST_HEX];
     char *subject CLEANUP (free_ptr) = xasprintf ("%s/%s", digest_hex (&v->submission, id), v->step);
     char *verifier CLEANUP (free_ptr) = xasprintf (URN_VERIFIER "%s", v->verifier);
-    char *resource CLEANUP (free_ptr) = xasprintf ("urn:assay:artifact:%s:%s", v->project, v->step);
-    BUF (policy);
-    buf_addf (&policy, "agree=%u trusted=%u dissent=%u isolation=%u max=%u lineages=%u network=%u", v->policy.agree, v->policy.trusted, v->policy.dissent, v->policy.isolation,
-              v->policy.max_replicas, v->policy.lineages, v->policy.network);
-    struct digest pd = digest_of (policy.p, policy.len);
+    char *resource CLEANUP (free_ptr) = xasprintf (URN_ARTIFACT "%s:%s", v->project, v->step);
+    char level[32];
+    bool passed = !strcmp (v->state, "trusted");
+    struct digest pd = policy_digest (v);
+    (void) snprintf (level, sizeof level, "ASSAY_OWNERS_%u", v->support);
+    json_t *levels = passed ? json_pack ("[s, s]", "SLSA_BUILD_LEVEL_1", level) : json_pack ("[s]", "FAILED");
     json_t *counts = json_array (), *inputs = json_array ();
     for (size_t i = 0; i < v->count; i++) {
         const struct verdict_count *c = &v->counts[i];
         json_array_append_new (counts, json_pack ("{s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "worker", c->worker, "owner", c->owner, "result", hex (&c->result), "outcome",
                                                   hex (&c->outcome), "time", when (c->time), "counted", (int) c->counted, "trusted", (int) c->trusted));
-        if (c->counted)
-            json_array_append_new (inputs, json_pack ("{s:s, s:o}", "uri", c->worker, "digest", sha256 (&c->result)));
+        char *uri CLEANUP (free_ptr) = xasprintf (URN_RESULT "%s", digest_hex (&c->result, id));
+        json_array_append_new (inputs, json_pack ("{s:s, s:o}", "uri", uri, "digest", sha256 (&c->result)));
     }
     json_t *assay = json_pack ("{s:o, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:o, s:b, s:o}", "submission", hex (&v->submission), "step",
                                v->step, "project", v->project, "commit", v->commit, "repository", text (v->url), "ref", text (v->ref), "state", v->state, "outcome",
@@ -150,9 +171,9 @@ void verdict_json (const struct verdict *v, struct buf *out)
     json_object_set_new (assay, "policy", json_pack ("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "agree", (int) v->policy.agree, "trusted", (int) v->policy.trusted, "dissent",
                                                      (int) v->policy.dissent, "isolation", (int) v->policy.isolation, "maxReplicas", (int) v->policy.max_replicas,
                                                      "lineages", (int) v->policy.lineages, "network", (int) v->policy.network));
-    json_t *predicate = json_pack ("{s:{s:s}, s:o, s:s, s:{s:s, s:o}, s:o, s:s, s:o}", "verifier", "id", verifier, "timeVerified", when (v->time), "resourceUri",
-                                   resource, "policy", "uri", URN_POLICY, "digest", sha256 (&pd), "inputAttestations", inputs, "verificationResult",
-                                   strcmp (v->state, "trusted") ? "FAILED" : "PASSED", "assay", assay);
+    json_t *predicate = json_pack ("{s:{s:s}, s:o, s:s, s:{s:s, s:o}, s:o, s:s, s:o, s:s, s:o}", "verifier", "id", verifier, "timeVerified", when (v->time),
+                                   "resourceUri", resource, "policy", "uri", URN_POLICY, "digest", sha256 (&pd), "inputAttestations", inputs, "verificationResult",
+                                   passed ? "PASSED" : "FAILED", "verifiedLevels", levels, "slsaVersion", SLSA_VERSION, EXTENSION, assay);
     emit (json_pack ("{s:s, s:[{s:s, s:o}], s:s, s:o}", "_type", STATEMENT_TYPE, "subject", "name", subject, "digest", sha256 (&v->artifact), "predicateType", VSA_TYPE,
                      "predicate", predicate),
           out);
@@ -240,8 +261,32 @@ static int64_t time_in (struct reader *rd, json_t *o, const char *name)
 
 static void constant (struct reader *rd, json_t *o, const char *name, const char *want)
 {
-    if (strcmp (string (rd, o, name, 255), want) && !rd->wrong)
+    if (strcmp (string (rd, o, name, 1023), want) && !rd->wrong)
         rd->wrong = name;
+}
+
+static void same_digest (struct reader *rd, json_t *o, const char *name, const struct digest *want)
+{
+    struct digest d = { { 0 } };
+    digest_in (rd, object (rd, o, "digest"), "sha256", &d);
+    if (!rd->wrong && !digest_eq (&d, want))
+        rd->wrong = name;
+}
+
+/* What a result says for other tools: it must be what it says to us. */
+static void dependencies_in (struct reader *rd, json_t *list, const struct result *r)
+{
+    static const char *const name = "resolvedDependencies";
+    if (!rd->wrong && (!json_is_array (list) || json_array_size (list) != 3 + r->input_count))
+        rd->wrong = name;
+    json_t *source = json_array_get (list, 0);
+    constant (rd, source, "uri", r->url);
+    constant (rd, object (rd, source, "digest"), "gitCommit", r->commit);
+    for (size_t i = 1; !rd->wrong && i < json_array_size (list); i++) {
+        json_t *o = json_array_get (list, i);
+        constant (rd, o, "name", i == 1 ? "image" : i == 2 ? "recipe" : "input");
+        same_digest (rd, o, name, i == 1 ? &r->image : i == 2 ? &r->recipe : &r->inputs[i - 3]);
+    }
 }
 
 static bool commit_valid (const char *s)
@@ -300,7 +345,7 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
 {
     struct reader rd = { NULL };
     json_t *root = NULL;
-    char subject[192] = "", isolation[16] = "", network[16] = "", builder[128] = "";
+    char subject[192] = "", isolation[16] = "", network[16] = "", builder[128] = "", lease[DIGEST_HEX];
     memset (r, 0, sizeof *r);
     json_t *predicate = open_statement (&rd, json, PROVENANCE_TYPE, &r->artifact, subject, &root, e);
     if (!root)
@@ -336,10 +381,22 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
             rd.wrong = "inputs";
         r->input_count = i + 1;
     }
+    if (!rd.wrong && json_object_get (in, "link")) {
+        BUF (link);
+        bin (&rd, in, "link", &link, sizeof r->link);
+        if (!rd.wrong && link.len != sizeof r->link)
+            rd.wrong = "link";
+        if (!rd.wrong) {
+            memcpy (r->link, link.p, sizeof r->link);
+            r->linked = true;
+        }
+    }
+    dependencies_in (&rd, get (&rd, definition, "resolvedDependencies"), r);
     json_t *by = get (&rd, run, "byproducts"), *outcome = json_array_get (by, 0);
     struct digest claimed = { { 0 } };
     digest_in (&rd, object (&rd, outcome, "digest"), "sha256", &claimed);
     r->exit_status = (unsigned) number (&rd, object (&rd, outcome, "annotations"), "exitStatus", 255);
+    constant (&rd, meta, "invocationId", digest_hex (&r->lease_id, lease));
     r->started = time_in (&rd, meta, "startedOn");
     r->finished = time_in (&rd, meta, "finishedOn");
     copy (&rd, object (&rd, run, "builder"), "id", builder, sizeof builder);
@@ -391,6 +448,30 @@ static void counts_in (struct reader *rd, json_t *list, struct verdict *v)
     }
 }
 
+/* The fields of the VSA that other tools read. */
+static void summary_in (struct reader *rd, json_t *predicate, const struct verdict *v)
+{
+    char resource[256], hex[DIGEST_HEX];
+    struct digest policy = policy_digest (v);
+    json_t *p = object (rd, predicate, "policy"), *list = get (rd, predicate, "inputAttestations");
+    (void) snprintf (resource, sizeof resource, URN_ARTIFACT "%s:%s", v->project, v->step);
+    constant (rd, predicate, "resourceUri", resource);
+    constant (rd, p, "uri", URN_POLICY);
+    same_digest (rd, p, "policy.digest", &policy);
+    if (!rd->wrong && (!json_is_array (list) || json_array_size (list) != v->count))
+        rd->wrong = "inputAttestations";
+    for (size_t i = 0; !rd->wrong && i < v->count; i++) {
+        json_t *o = json_array_get (list, i);
+        (void) snprintf (resource, sizeof resource, URN_RESULT "%s", digest_hex (&v->counts[i].result, hex));
+        constant (rd, o, "uri", resource);
+        same_digest (rd, o, "inputAttestations", &v->counts[i].result);
+    }
+    json_t *levels = get (rd, predicate, "verifiedLevels");
+    const char *level = json_string_value (json_array_get (levels, 0));
+    if (!rd->wrong && (!level || !strcmp (level, "FAILED") != (strcmp (v->state, "trusted") != 0)))
+        rd->wrong = "verifiedLevels";
+}
+
 int verdict_parse (struct bytes json, struct verdict *v, struct err *e)
 {
     struct reader rd = { NULL };
@@ -400,7 +481,7 @@ int verdict_parse (struct bytes json, struct verdict *v, struct err *e)
     json_t *predicate = open_statement (&rd, json, VSA_TYPE, &v->artifact, subject, &root, e);
     if (!root)
         return -1;
-    json_t *a = object (&rd, predicate, "assay"), *p = object (&rd, a, "policy");
+    json_t *a = object (&rd, predicate, EXTENSION), *p = object (&rd, a, "policy");
     copy (&rd, object (&rd, predicate, "verifier"), "id", verifier, sizeof verifier);
     v->time = time_in (&rd, predicate, "timeVerified");
     copy (&rd, predicate, "verificationResult", passed, sizeof passed);
@@ -444,6 +525,7 @@ int verdict_parse (struct bytes json, struct verdict *v, struct err *e)
         else if (strcmp (passed, trusted ? "PASSED" : "FAILED"))
             rd.wrong = "verificationResult";
     }
+    summary_in (&rd, predicate, v);
     subject_names (&rd, subject, &v->submission, v->step);
     if (finish (&rd, root, "verdict", e) == 0)
         return 0;

@@ -1,8 +1,9 @@
 /* statement.h: the JSON statements that other tools read: a worker's result (in-toto Statement v1 with SLSA provenance v1)
  * and a verifier's verdict (Statement v1 with a SLSA verification summary). Build and parse (jansson); pure.
  *
- * Parsing is of hostile input: at most 256 KiB, unknown fields tolerated only where the specification has them, every field
- * that the rule uses is checked for type and bounds. Structs own their strings (xxx_release).
+ * Parsing is of hostile input: at most 256 KiB, unknown fields tolerated as the specifications ask for, every field that the rule
+ * uses is checked for type and bounds, and what is said twice (for other tools, and for ours) must agree. Structs own their strings
+ * (xxx_release). doc/assay-bundle.5 describes both statements for people.
  */
 #ifndef ASSAY_PROTO_STATEMENT_H
 #define ASSAY_PROTO_STATEMENT_H
@@ -27,6 +28,8 @@ struct result {
     size_t input_count;
     int64_t started, finished;      /* microseconds */
     char *note;                     /* why it failed, names of dropped bits, ...; may be "" */
+    bool linked;                    /* link: the worker's signature over its classic in-toto link (store/link.h) */
+    uint8_t link[64];
 };
 void result_release (struct result *r);
 void result_json (const struct result *r, struct buf *out);

@@ -40,10 +40,10 @@ allowed() {
     src/source) echo 'base/ proto/ auth/policy.h source/' ;;
     src/store) echo 'base/ proto/ auth/ store/' ;;
     src/broker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/recipe.h broker/' ;;
-    src/worker) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/' ;;
+    src/worker) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/link.h source/git.h source/recipe.h worker/' ;;
     src/worker/guest) echo 'worker/guest/' ;;
     src/verifier) echo 'base/ proto/ auth/ store/client.h store/manifest.h verifier/' ;;
-    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h lab/lab.h cli/' ;;
+    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/link.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h lab/lab.h cli/' ;;
     src/lab) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/agent.h worker/report.h worker/runner.h lab/' ;;
     esac
 }
@@ -59,8 +59,8 @@ include_direction() {
 }
 # The client part of a library is used by programs that must not drag a daemon in.
 library_part() {
-    for f in src/store/client.c src/store/client.h src/store/manifest.c src/store/manifest.h src/store/scan.c; do
-        grep -Hn '#include "store/' "$f" | grep -v 'store/\(client\|manifest\)\.h"'
+    for f in src/store/client.c src/store/client.h src/store/manifest.c src/store/manifest.h src/store/link.c src/store/link.h src/store/scan.c; do
+        grep -Hn '#include "store/' "$f" | grep -v 'store/\(client\|manifest\|link\)\.h"'
     done
 }
 
@@ -79,7 +79,7 @@ hiredis src/broker/state_redis\.c
 openssl/ src/base/bytes\.c
 sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
 ini src/base/config\.c
-jansson (proto/(envelope|statement)|src/cli/[a-z_]+|src/worker/sandbox_bwrap)\.c
+jansson (proto/(envelope|statement)|src/store/link|src/cli/[a-z_]+|src/worker/sandbox_bwrap)\.c
 seccomp src/worker/seccomp\.c
 curl/ src/store/cas_s3\.c
 microhttpd src/broker/metrics\.c

@@ -562,3 +562,29 @@ store_get (struct realm *rl, const struct digest *artifact, const char *dir, str
         file_remove_tree (dir, NULL);
     return r;
 }
+
+int
+store_manifest (struct realm *rl, const struct digest *artifact, bool provisional, struct manifest *m, struct err *e)
+{
+    CLEANUP (client_close) struct client *c = NULL;
+    struct msg q = MSG_INIT (get_open, 0);
+    struct net_in in;
+    const struct digest none = manifest_empty ();
+    int r;
+
+    manifest_init (m);
+    if (digest_eq (artifact, &none)) /* nobody stores nothing */
+        return 0;
+    q.u.get_open.artifact = *artifact;
+    q.u.get_open.provisional = provisional;
+    if (client_open (&c, rl, ROLE_STORE, ANSWER_MS, e) == -1 || client_ask (c, &q, MSG_get_manifest, &in, e) == -1)
+        return err_wrap (e, "store");
+    struct digest have = manifest_digest (q.u.get_manifest.manifest);
+    if (!digest_eq (&have, artifact))
+        r = err_code (e, EC_DAMAGED, "store: it sent another manifest than the one asked for");
+    else
+        r = manifest_parse (q.u.get_manifest.manifest, m, e);
+    msg_release (&q);
+    net_in_release (&in);
+    return r;
+}

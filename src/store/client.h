@@ -13,6 +13,8 @@
 int store_put (struct realm *rl, int dir_fd, struct bytes manifest, struct bytes lease, int deadline_ms, struct buf *receipt, struct err *e);
 /* Fetch into dir (created, must be empty or absent); content checked against `artifact`. lease/submission as in get_open; may be empty. */
 int store_get (struct realm *rl, const struct digest *artifact, const char *dir, struct bytes lease, struct bytes submission, bool provisional, int deadline_ms, struct err *e);
+/* Only its manifest, checked against `artifact`; manifest_release. One attempt. */
+int store_manifest (struct realm *rl, const struct digest *artifact, bool provisional, struct manifest *m, struct err *e);
 /* The manifest of a folder tree: every file hashed, links recorded, nothing followed. Refuses devices, sockets, fifos; drops
  * bits beyond executable and says so through note (may be NULL). */
 int manifest_scan (int dir_fd, void (*note) (void *arg, const char *text), void *arg, struct buf *manifest, struct err *e);

@@ -1,5 +1,5 @@
 noinst_LIBRARIES += libstore.a
-libstore_a_SOURCES = src/store/manifest.c src/store/manifest.h src/store/scan.c src/store/client.c src/store/client.h \
+libstore_a_SOURCES = src/store/manifest.c src/store/manifest.h src/store/link.c src/store/link.h src/store/scan.c src/store/client.c src/store/client.h \
 	src/store/cas.c src/store/cas.h src/store/cas_impl.h src/store/cas_fs.c src/store/cas_mem.c
 
 bin_PROGRAMS += assay-store

@@ -228,11 +228,34 @@ static void bundle_add (struct bundle *b, struct bytes envelope)
     b->n++;
 }
 
+struct named {
+    const struct verdict *verdict;
+    struct bundle *bundle;
+};
+
+/* Of all results of the step those that the verdict looked at, which it names in the same order. */
 static int add_result (void *arg, const struct ledger_vote *v, struct bytes result)
 {
-    (void) v;
-    bundle_add (arg, result);
+    const struct named *n = arg;
+    for (size_t i = 0; i < n->verdict->count; i++)
+        if (digest_eq (&n->verdict->counts[i].result, &v->result)) {
+            bundle_add (n->bundle, result);
+            break;
+        }
     return 0;
+}
+
+static int add_results (struct server *s, const struct ledger_step *step, struct bytes envelope, struct bundle *b, struct err *e)
+{
+    struct envelope v = { 0 };
+    struct verdict verdict;
+    int rc = envelope_open_json (envelope, TYPE_INTOTO, &v, e);
+    if (rc == 0 && (rc = verdict_parse (v.body, &verdict, e)) == 0) {
+        rc = ledger_votes (s->ledger, step->key, step->round, add_result, &(struct named){ &verdict, b }, e);
+        verdict_release (&verdict);
+    }
+    envelope_release (&v);
+    return rc;
 }
 
 static int visible (struct server *s, const struct principal *who, const struct digest *sub, struct err *e)
@@ -271,7 +294,7 @@ static int on_verdict_get (struct server *s, const struct net_in *in, const stru
         return err_code (e, EC_NOT_ALLOWED, "%s may not read results (roles admin, viewer, submitter)", who->name);
     struct bundle *b = xcalloc (1, sizeof *b);
     bundle_add (b, buf_bytes (&verdict));
-    int rc = g->results == 1 && step.final ? ledger_votes (s->ledger, step.key, step.round, add_result, b, e) : 0;
+    int rc = g->results == 1 && step.final ? add_results (s, &step, buf_bytes (&verdict), b, e) : 0;
     if (rc == 0) {
         struct msg m = MSG_INIT (bundle, q->request);
         m.u.bundle.envelopes = (struct bytes_list){ b->list, b->n };

@@ -5,6 +5,20 @@
 #include <string.h>
 
 #include "proto/statement.h"
+#include "store/link.h"
+
+/* A result is worth the same without it: an artifact too large for a link has none. */
+static void sign_link (struct result *r, struct bytes manifest, const struct sign_key *key)
+{
+    struct manifest m;
+    BUF (text);
+    manifest_init (&m);
+    if (r->exit_status == 0 && manifest.len && manifest_parse (manifest, &m, NULL) == 0 && link_text (r, &m, &text, NULL) == 0) {
+        signature_make (key, buf_bytes (&text), r->link);
+        r->linked = true;
+    }
+    manifest_release (&m);
+}
 
 int report_seal (struct realm *rl, const struct order *o, const struct report *p, struct buf *sealed, struct err *e)
 {
@@ -39,6 +53,7 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
     r.started = p->started;
     r.finished = p->finished;
     r.note = xstrdup (p->note);
+    sign_link (&r, p->manifest, &realm_keys (rl)->sign);
     result_json (&r, &json);
     result_release (&r);
     envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &envelope);

@@ -1,4 +1,5 @@
-/* report.h: a step's result: in-toto JSON, signed by this worker, sealed to the verifier. */
+/* report.h: a step's result: in-toto JSON, signed by this worker, sealed to the verifier. With a success goes the worker's signature over the
+ * classic in-toto link of the same outcome (store/link.h). */
 #ifndef ASSAY_WORKER_REPORT_H
 #define ASSAY_WORKER_REPORT_H
 
@@ -9,6 +10,7 @@ struct report {
     unsigned isolation, exit_status;
     struct digest artifact;
     struct bytes lease, receipt; /* envelopes */
+    struct bytes manifest;       /* of the artifact; empty where the step failed */
     int64_t started, finished;   /* microseconds */
     const char *host, *note;
 };

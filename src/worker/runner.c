@@ -101,7 +101,7 @@ static char *host_text (unsigned kind)
 struct outcome {
     unsigned exit_status;
     struct digest artifact;
-    struct buf receipt, notes;
+    struct buf receipt, manifest, notes;
 };
 
 /* Collect and upload. 0: done, or the step failed by its artifacts; -1: trouble of ours. */
@@ -110,7 +110,6 @@ static int deliver (struct realm *rl, const struct order *o, struct bytes lease,
     struct err why = ERR_INIT;
     char *tree = xasprintf ("%s/tree", sandbox_area (box));
     int rc = -1, fd = -1;
-    BUF (manifest);
     if (mkdir (tree, 0755) == -1) {
         err_errno (e, "%s", tree);
         goto out;
@@ -120,16 +119,17 @@ static int deliver (struct realm *rl, const struct order *o, struct bytes lease,
     if (got == 0 && hooks && hooks->collected)
         hooks->collected (tree);
     if (got == 0 && (fd = open (tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) != -1)
-        got = manifest_scan (fd, add_note, &out->notes, &manifest, &why);
+        got = manifest_scan (fd, add_note, &out->notes, &out->manifest, &why);
     if (got == -1) { /* the step's own failure: said in its log and in the result */
         out->exit_status = out->exit_status ? out->exit_status : 1;
+        buf_release (&out->manifest);
         buf_addf (&out->notes, "%s\n", why.msg);
         rc = 0;
         goto out;
     }
-    out->artifact = manifest_digest (buf_bytes (&manifest));
+    out->artifact = manifest_digest (buf_bytes (&out->manifest));
     if (o->step->artifacts.n)
-        rc = store_put (rl, fd, buf_bytes (&manifest), lease, (int) c->upload_ms, &out->receipt, e);
+        rc = store_put (rl, fd, buf_bytes (&out->manifest), lease, (int) c->upload_ms, &out->receipt, e);
     else
         rc = 0;
     if (rc == -1)
@@ -187,7 +187,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     }
     host = host_text (kind);
     text_clean (buf_bytes (&out.notes), true, &note);
-    struct report rep = { kind, out.exit_status, out.artifact, lease, buf_bytes (&out.receipt), started, time_now_us (), host, buf_str (&note) };
+    struct report rep = { kind, out.exit_status, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note) };
     rc = report_seal (rl, &o, &rep, sealed, e);
 out:
     order_release (&o);
@@ -195,6 +195,7 @@ early:
     sandbox_close (&box);
     fd_close (&image_lock);
     buf_release (&out.receipt);
+    buf_release (&out.manifest);
     buf_release (&out.notes);
     free (host);
     free (root);

@@ -445,7 +445,7 @@ class Worker:
                         {"uri": s["url"], "digest": {"gitCommit": s["commit"]}},
                         {"name": "image", "digest": {"sha256": step["image"].hex()}},
                         {"name": "recipe", "digest": {"sha256": s["recipe"].hex()}},
-                    ],
+                    ] + [{"name": "input", "digest": {"sha256": i.hex()}} for i in b["inputs"]],
                 },
                 "runDetails": {
                     "builder": {"id": f"urn:assay:worker:{self.me['name']}"},

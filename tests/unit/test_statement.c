@@ -124,3 +124,47 @@ Test (statement, a_verdict_survives)
     cr_assert (strstr (buf_str (&a), "\"verificationResult\":\"FAILED\""));
     verdict_release (&v);
 }
+
+Test (statement, what_is_said_twice_must_agree)
+{
+    static const struct { const char *from, *to; } results[] = {
+        { "\"gitCommit\":\"0123", "\"gitCommit\":\"1123" }, { "\"uri\":\"https://git", "\"uri\":\"https://got" }, { "\"name\":\"image\"", "\"name\":\"omage\"" },
+        { "\"name\":\"input\"", "\"name\":\"image\"" },     { "\"invocationId\":\"", "\"invocationId\":\"0" },    { "resolvedDependencies\":[", "resolvedDependencies\":[{}," },
+    }, verdicts[] = {
+        { "urn:assay:artifact:org/hello:build", "urn:assay:artifact:org/other:build" }, { "urn:assay:artifact:org/hello:build", "urn:assay:artifact:org/hello:test" },
+        { "\"inputAttestations\":[{", "\"inputAttestations\":[{\"x\":1},{" },           { "urn:assay:result:", "urn:assay:result:0" },
+        { "\"verificationResult\":\"PASSED\"", "\"verificationResult\":\"FAILED\"" },   { "\"SLSA_BUILD_LEVEL_1\"", "\"FAILED\"" },
+        { "\"agree\":2", "\"agree\":1" },                                               { "\"verifiedLevels\":[", "\"verifiedLevels\":[1," },
+    };
+    struct result r, rb;
+    struct verdict v = { .support = 2, .votes = 2, .policy = { 2, 1, 2, 2, 5, 1, 1 }, .final = true }, vb;
+    struct verdict_count k = { .worker = "worker-1", .owner = "owner-1", .counted = true };
+    BUF (a);
+    BUF (b);
+    struct err e = ERR_INIT;
+    fill (&r);
+    result_json (&r, &a);
+    v.submission = r.submission;
+    strcpy (v.step, "build");
+    strcpy (v.project, "org/hello");
+    strcpy (v.state, "trusted");
+    strcpy (v.verifier, "verifier");
+    strcpy (v.commit, r.commit);
+    v.url = r.url;
+    v.counts = &k;
+    v.count = 1;
+    verdict_json (&v, &b);
+    cr_assert_eq (verdict_parse (buf_bytes (&b), &vb, &e), 0, "%s", e.msg);
+    verdict_release (&vb);
+    for (size_t i = 0; i < sizeof results / sizeof *results + sizeof verdicts / sizeof *verdicts; i++) {
+        bool result = i < sizeof results / sizeof *results;
+        const char *from = result ? results[i].from : verdicts[i - sizeof results / sizeof *results].from;
+        const char *to = result ? results[i].to : verdicts[i - sizeof results / sizeof *results].to;
+        const char *at = strstr (buf_str (result ? &a : &b), from);
+        cr_assert_not_null (at, "%s", from);
+        char *altered = xasprintf ("%.*s%s%s", (int) (at - buf_str (result ? &a : &b)), buf_str (result ? &a : &b), to, at + strlen (from));
+        cr_assert_eq (result ? result_parse (bytes_str (altered), &rb, &e) : verdict_parse (bytes_str (altered), &vb, &e), -1, "%s", to);
+        free (altered);
+    }
+    result_release (&r);
+}
