@@ -122,12 +122,12 @@ static int fetch_path (struct auditor *a, uint64_t kind, uint64_t at, uint64_t s
     if (ask (a, &m, MSG_proof, &in, e) == -1)
         return -1;
     const struct msg_proof *p = &m.u.proof;
-    int rc = p->kind == kind && p->at == at && p->size == size && p->path.n <= TLOG_PATH_MAX ? 0 : err_code (e, EC_UNEXPECTED, "%s sends another proof than the one asked for", a->verifier->name);
+    int rc = p->kind == kind && p->at == at && p->size == size && p->path.n <= TLOG_PATH_MAX ? 0 : err_code (e, EC_UNEXPECTED, "it sends another proof than the one asked for");
     for (path->n = 0; rc == 0 && path->n < p->path.n; path->n++)
         if (p->path.v[path->n].len == 32)
             memcpy (path->v[path->n].b, p->path.v[path->n].p, 32);
         else
-            rc = err_code (e, EC_MALFORMED, "%s sends a proof whose hash %zu has %zu bytes", a->verifier->name, path->n + 1, p->path.v[path->n].len);
+            rc = err_code (e, EC_MALFORMED, "it sends a proof whose hash %zu has %zu bytes", path->n + 1, p->path.v[path->n].len);
     msg_release (&m);
     net_in_release (&in);
     return rc;
@@ -204,7 +204,9 @@ int auditor_witnessed (struct auditor *a, uint64_t k, struct err *e)
 int auditor_include (struct auditor *a, const struct checkpoint *cp, struct bytes entry, uint64_t number, struct inclusion *in, struct err *e)
 {
     memset (in, 0, sizeof *in);
-    if (number == 0 || number > cp->note.size)
+    if (number == 0)
+        return err_code (e, EC_DAMAGED, "the verdict has no number in the log of %s", a->verifier->name);
+    if (number > cp->note.size)
         return err_set (e, ERR_UNTRUSTED, "the verdict is number %llu of its log, and that checkpoint is of %llu (a newer one is needed, with as many witnesses)", ULL (number),
                         ULL (cp->note.size));
     in->index = number - 1;

@@ -1,5 +1,6 @@
 # A harness a decoder. With --enable-fuzz (clang) they are libFuzzer's; else driver.c runs a corpus and mutations of it.
-fuzz_harnesses = tests/fuzz/fuzz_msg tests/fuzz/fuzz_envelope tests/fuzz/fuzz_roster tests/fuzz/fuzz_statement tests/fuzz/fuzz_manifest tests/fuzz/fuzz_recipe
+fuzz_harnesses = tests/fuzz/fuzz_msg tests/fuzz/fuzz_envelope tests/fuzz/fuzz_roster tests/fuzz/fuzz_statement tests/fuzz/fuzz_manifest tests/fuzz/fuzz_recipe \
+	tests/fuzz/fuzz_checkpoint
 check_PROGRAMS += $(fuzz_harnesses) tests/fuzz/fuzz_seeds
 if FUZZ
 FUZZ_DRIVER =
@@ -27,8 +28,11 @@ tests_fuzz_fuzz_manifest_LDADD = $(STORE_LIBS)
 tests_fuzz_fuzz_recipe_SOURCES = tests/fuzz/fuzz_recipe.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_recipe_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
 tests_fuzz_fuzz_recipe_LDADD = $(SOURCE_LIBS)
+tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_checkpoint_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
+tests_fuzz_fuzz_checkpoint_LDADD = librule.a $(AUTH_LIBS)
 tests_fuzz_fuzz_seeds_SOURCES = tests/fuzz/seeds.c
-tests_fuzz_fuzz_seeds_LDADD = $(AUTH_LIBS)
+tests_fuzz_fuzz_seeds_LDADD = librule.a $(AUTH_LIBS)
 
 TESTS += tests/fuzz/run.sh
 dist_check_SCRIPTS += tests/fuzz/run.sh

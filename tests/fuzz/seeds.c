@@ -1,6 +1,6 @@
 /* seeds.c: writes the inputs that the harnesses begin with, made by our own encoders, so that they never fall behind the protocol.
  *
- *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement
+ *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement, DIR/checkpoint
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "auth/roster.h"
 #include "base/file.h"
 #include "proto/statement.h"
+#include "verifier/checkpoint.h"
 
 static const char *top;
 
@@ -204,6 +205,39 @@ static void statements (void)
     verdict_release (&v);
 }
 
+/* ---- checkpoints, and inclusion proofs with them; fuzz_checkpoint.c makes the same log ---- */
+
+static void checkpoints (const struct sign_key *root)
+{
+    static const uint64_t sizes[] = { 0, 1, 3, 1000000 };
+    char origin[NOTE_NAME], name[NOTE_NAME];
+    note_origin (root->pub, "verifier", origin);
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct inclusion in = { .index = sizes[i] ? sizes[i] - 1 : 0 };
+        struct digest hash = some (i);
+        BUF (text);
+        BUF (proof);
+        note_text (origin, sizes[i], &hash, &text);
+        buf_add (&in.note, text.p, text.len);
+        buf_adds (&in.note, "\n");
+        note_sign (origin, buf_bytes (&text), root, &in.note);
+        for (unsigned k = 0; k < i; k++) {
+            char who[8];
+            (void) snprintf (who, sizeof who, "w%u", k);
+            note_witness (origin, who, name);
+            note_sign (name, buf_bytes (&text), root, &in.note);
+        }
+        for (unsigned k = 0; k < 7 * i; k++)
+            in.path.v[in.path.n++] = some (k);
+        inclusion_text (&in, &proof);
+        (void) snprintf (name, sizeof name, "note-%u", i);
+        put ("checkpoint", name, &in.note);
+        (void) snprintf (name, sizeof name, "proof-%u", i);
+        put ("checkpoint", name, &proof);
+        inclusion_release (&in);
+    }
+}
+
 int main (int argc, char **argv)
 {
     static const uint8_t seed[32] = { 42 }; /* as in fuzz_roster.c: the roster in a file is one that its harness accepts */
@@ -219,5 +253,6 @@ int main (int argc, char **argv)
     envelopes (&root);
     rosters (&root);
     statements ();
+    checkpoints (&root);
     return 0;
 }
