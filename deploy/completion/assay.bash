@@ -35,7 +35,7 @@ _assay() {
     --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
     case $command in
-    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store lab' ;;
+    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store worker lab' ;;
     init) options='--workers --trusted'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
@@ -57,6 +57,7 @@ _assay() {
     audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --kernel --cpu --json' ;;
     store) options='check --dir' ;;
+    worker) options='pause resume drain status reload probe --dir --json --wait' ;;
     lab) options='--json --list --keep'; [[ $cur == -* ]] || options=$(assay lab --list --json 2>/dev/null | sed 's/^{"row":"\([a-z-]*\)".*/\1/') ;;
     esac
     COMPREPLY=($(compgen -W "$options" -- "$cur"))

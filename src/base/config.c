@@ -13,6 +13,8 @@
 #include "base/file.h"
 
 #define CONFIG_FILE_MAX (1u << 20)
+#define CONFIG_NAME_MAX 40
+#define CONFIG_SECTION_MAX 48
 
 static int parse_scaled (const char *s, const char *what, int64_t *out, struct err *e, bool (*scale) (const char *suffix, int64_t *factor))
 {
@@ -55,6 +57,18 @@ static bool scale_none (const char *s, int64_t *f)
 int config_parse_size (const char *s, int64_t *bytes, struct err *e)
 {
     return parse_scaled (s, "a size (a number, then nothing, K, M, G or T)", bytes, e, scale_size);
+}
+
+char *config_size_text (uint64_t bytes, char out[24])
+{
+    static const char units[] = "\0KMGT";
+    int n = 0;
+    while (n < 4 && bytes && bytes % 1024 == 0) {
+        bytes /= 1024;
+        n++;
+    }
+    snprintf (out, 24, "%" PRIu64 "%.1s", bytes, units + n);
+    return out;
 }
 
 int config_parse_duration (const char *s, int64_t *ms, struct err *e)
@@ -139,6 +153,7 @@ void config_release (const struct config_row *rows, void *conf)
 
 struct load {
     const struct config_row *rows;
+    const struct config_extra *extra;
     void *conf;
     struct err *e;
     bool failed;
@@ -147,17 +162,23 @@ struct load {
 static int on_pair (void *arg, const char *section, const char *name, const char *value)
 {
     struct load *l = arg;
-    if (config_set (l->rows, l->conf, section, name, value ? value : "", l->e) == 0)
+    size_t kind = l->extra ? strlen (l->extra->kind) : 0;
+    const char *of = kind && strncmp (section, l->extra->kind, kind) == 0 && section[kind] == ' ' ? section + kind + strspn (section + kind, " ") : NULL;
+    if (of && (!*of || strlen (of) > CONFIG_NAME_MAX || strlen (section) > CONFIG_SECTION_MAX)) /* the reader of INI files cuts at 49 */
+        err_set (l->e, ERR_USAGE, "[%s]: the name behind \"%s\" is empty, or longer than %d bytes", section, l->extra->kind, CONFIG_NAME_MAX);
+    else if (of && l->extra->set (l->conf, of, name, value ? value : "", l->e) == 0)
+        return 1;
+    else if (!of && config_set (l->rows, l->conf, section, name, value ? value : "", l->e) == 0)
         return 1;
     l->failed = true;
     return 0;
 }
 
-static int load_one (const struct config_row *rows, void *conf, const char *path, struct err *e)
+static int load_one (const struct config_row *rows, const struct config_extra *extra, void *conf, const char *path, struct err *e)
 {
     BUF (text);
     struct err local = ERR_INIT;
-    struct load l = { rows, conf, &local, false };
+    struct load l = { rows, extra, conf, &local, false };
     if (file_read (path, CONFIG_FILE_MAX, &text, e) == -1)
         return -1;
     int line = ini_parse_string (buf_str (&text), on_pair, &l);
@@ -170,7 +191,12 @@ static int load_one (const struct config_row *rows, void *conf, const char *path
 
 int config_load (const struct config_row *rows, void *conf, const char *path, bool must, struct err *e)
 {
-    if ((must || access (path, F_OK) == 0) && load_one (rows, conf, path, e) == -1)
+    return config_load_with (rows, NULL, conf, path, must, e);
+}
+
+int config_load_with (const struct config_row *rows, const struct config_extra *extra, void *conf, const char *path, bool must, struct err *e)
+{
+    if ((must || access (path, F_OK) == 0) && load_one (rows, extra, conf, path, e) == -1)
         return -1;
     const char *slash = strrchr (path, '/');
     const char *base = slash ? slash + 1 : path, *dot = strrchr (base, '.');
@@ -179,9 +205,31 @@ int config_load (const struct config_row *rows, void *conf, const char *path, bo
     int rc = 0;
     if (glob (pattern, 0, NULL, &g) == 0)
         for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
-            rc = load_one (rows, conf, g.gl_pathv[i], e);
+            rc = load_one (rows, extra, conf, g.gl_pathv[i], e);
     globfree (&g);
     return rc;
+}
+
+void config_write (const struct config_row *rows, const void *conf, struct buf *out)
+{
+    const char *section = "";
+    for (const struct config_row *r = rows; r->name; r++) {
+        const char *at = (const char *) conf + r->offset;
+        int64_t v = 0;
+        if (strcmp (section, r->section))
+            buf_addf (out, "[%s]\n", r->section);
+        section = r->section;
+        buf_addf (out, "%s = ", r->name);
+        switch (r->type) {
+        case CONFIG_STRING:
+        case CONFIG_LIST: buf_adds (out, *(char *const *) at); break;
+        case CONFIG_BOOL: buf_adds (out, *(const bool *) at ? "yes" : "no"); break;
+        default:
+            memcpy (&v, at, sizeof v);
+            buf_addf (out, "%" PRId64 "%s", v, r->type == CONFIG_DURATION ? "ms" : "");
+        }
+        buf_adds (out, "\n");
+    }
 }
 
 void config_help (const struct config_row *rows)

@@ -31,14 +31,22 @@ struct config_row {
     size_t offset;
     const char *help;
 };
+/* Sections beside the table's, named `[KIND NAME]` (NAME as written, at most 40 bytes): each of their settings is handed on; -1 with *e refuses it. */
+struct config_extra {
+    const char *kind;
+    int (*set) (void *conf, const char *name, const char *key, const char *value, struct err *e);
+};
 #define CONFIG_END { NULL, NULL, CONFIG_STRING, NULL, 0, 0, 0, NULL }
 
 void config_defaults (const struct config_row *rows, void *conf);
 int config_load (const struct config_row *rows, void *conf, const char *path, bool must, struct err *e);
+int config_load_with (const struct config_row *rows, const struct config_extra *extra, void *conf, const char *path, bool must, struct err *e);
 int config_set (const struct config_row *rows, void *conf, const char *section, const char *name, const char *value, struct err *e);
+void config_write (const struct config_row *rows, const void *conf, struct buf *out); /* a file that config_load reads to the same values */
 void config_help (const struct config_row *rows); /* to stdout */
 void config_release (const struct config_row *rows, void *conf);
 int config_parse_size (const char *s, int64_t *bytes, struct err *e);
+char *config_size_text (uint64_t bytes, char out[24]);                                 /* what config_parse_size reads: "2G", "1536M", "17" */
 int config_parse_duration (const char *s, int64_t *ms, struct err *e);
 
 #endif

@@ -53,6 +53,8 @@ void worker_hello (struct ask *a)
     }
     w->route = a->route;
     w->credit = 0;
+    w->project_count = 0; /* what it gives is not known until it says so */
+    terms_release (&w->terms);
     w->held = false;
     w->heard = time_mono_ms ();
 }
@@ -60,6 +62,7 @@ void worker_hello (struct ask *a)
 static void worker_drop (struct server *s, struct worker *w)
 {
     free (w->projects);
+    terms_release (&w->terms);
     *w = s->workers[--s->worker_count];
 }
 
@@ -102,6 +105,15 @@ int on_ready (struct ask *a, struct err *e)
         if (bytes_copy (q->projects.v[i], w->projects[w->project_count], sizeof *w->projects))
             w->project_count++;
     a->s->dirty = a->s->dirty || w->credit > 0;
+    return 0;
+}
+
+int on_terms (struct ask *a, struct err *e)
+{
+    struct worker *w;
+    if (known (a, &w, e) == -1 || terms_parse (&w->terms, &a->m->u.terms, e) == -1)
+        return -1;
+    a->s->dirty = true;
     return 0;
 }
 

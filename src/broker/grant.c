@@ -12,18 +12,10 @@
 #define GIVEN_MAX 1024u     /* leases given in one turn */
 #define GIVEN_BYTES (32u << 20) /* of leases and submissions that go out with them, in one turn */
 
-static bool project_matches (const char *pattern, const char *project)
-{
-    size_t n = strlen (pattern);
-    if (!strcmp (pattern, "*") || !strcmp (pattern, project))
-        return true;
-    return n > 2 && !strcmp (pattern + n - 2, "/*") && strncmp (project, pattern, n - 1) == 0;
-}
-
 static bool takes (const struct worker *w, const char *project)
 {
     for (size_t i = 0; i < w->project_count; i++)
-        if (project_matches (w->projects[i], project))
+        if (project_fits (w->projects[i], project))
             return true;
     return false;
 }
@@ -332,7 +324,59 @@ static void candidates (const struct server *s, const struct plan *p, struct can
                                    .credit = w->held && !worker_sidelined (s, w->name, mono) ? w->credit : 0, .cpus = w->cpus, .memory = w->memory, .disk = w->disk, .prefer = voted,
                                    .suits = good && reads && principal_project (who, bytes_str (p->c.sub.project)) && principal_labels (who, &st->labels)
                                             && takes (w, p->c.sub.project) };
+        const struct term *t = terms_of (&w->terms, p->c.sub.project);
+        if (!t)
+            continue;
+        c[i].network = t->network;
+        c[i].cpus = t->cpus;
+        c[i].memory = t->memory;
+        c[i].disk = t->disk;
+        c[i].suits = c[i].suits && t->open && terms_submitter (t, p->c.sub.submitter) && (!t->time_ms || st->time_ms <= t->time_ms);
     }
+}
+
+/* The step asks for more than the owner of any worker that might take it allows, and each of them has said so: why, with both numbers.
+ * One that might and is not here may allow more: then the step waits for it. */
+static bool beyond_all (const struct server *s, const struct plan *p, unsigned isolation, char *why, size_t size)
+{
+    const struct msg_step *st = &p->step.u.step;
+    const struct term *most = NULL;
+    const char *name = "";
+    char lack[160] = "";
+    size_t n = 0;
+    bool any = false;
+    for (size_t i = 0; i < s->worker_count && !any; i++) {
+        const struct term *t = terms_of (&s->workers[i].terms, p->c.sub.project);
+        any = t && terms_lacks (t, st, why, size);
+    }
+    for (const struct principal *who; any && (who = roster_role (realm_roster (s->rl), ROLE_WORKER, n)); n++) {
+        const struct worker *w = NULL;
+        if (!principal_project (who, bytes_str (p->c.sub.project)) || !principal_labels (who, &st->labels) || owners_has (&p->used, who->owner))
+            continue;
+        for (size_t i = 0; i < s->worker_count && !w; i++)
+            w = !strcmp (s->workers[i].name, who->name) ? &s->workers[i] : NULL;
+        const struct term *t = w ? terms_of (&w->terms, p->c.sub.project) : NULL;
+        if (!w || !t || !w->project_count)
+            return false;
+        if (!takes (w, p->c.sub.project) || !policy_isolation_ok (isolation, w->isolation) || !terms_submitter (t, p->c.sub.submitter))
+            continue;
+        if (!terms_lacks (t, st, lack, sizeof lack))
+            return false;
+        if (!most || t->memory > most->memory) {
+            most = t;
+            name = w->name;
+            (void) snprintf (why, size, "%s (%s, which allows the most)", lack, name);
+        }
+    }
+    return most != NULL;
+}
+
+static int give_up (struct server *s, struct plan *p, const char *why, struct err *e)
+{
+    if (event_add (s, &(struct event_fields){ .kind = "exhausted", .project = p->c.sub.project, .id = p->c.sub.id, .step = p->c.step.name, .state = p->c.step.state, .reason = why }, NULL, e)
+        == -1)
+        return -1;
+    return step_apply (s, &p->c, JOB_EXHAUST, 0, why, e);
 }
 
 /* Returns how many leases were given, or -1. */
@@ -367,6 +411,9 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     if (count && draw_event (s, p, &d, &chance, c, n, picked, count, e) == -1)
         goto out;
     given = 0;
+    char why[256];
+    if (!count && !row->job.open && beyond_all (s, p, pol.isolation, why, sizeof why) && give_up (s, p, why, e) == -1)
+        given = -1;
     for (size_t i = 0; i < count && given != -1; i++)
         given = give (s, p, &s->workers[picked[i]], c[picked[i]].trusted, now, e) == -1 ? -1 : given + 1;
 out:

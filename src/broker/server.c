@@ -181,7 +181,7 @@ static const struct {
     { MSG_decline, on_decline, true },    { MSG_log, on_log, false },             { MSG_result, on_result, true },
     { MSG_handback, on_handback, true },  { MSG_holding, on_holding, true },      { MSG_replay, on_replay, false },
     { MSG_verdict, on_verdict, true },    { MSG_replicate, on_replicate, true },  { MSG_usable, on_usable, true },
-    { MSG_report, on_report, true },
+    { MSG_report, on_report, true },      { MSG_terms, on_terms, false },
 };
 
 /* A part of the turn that leaves nothing behind when it fails. */
@@ -268,7 +268,7 @@ static void on_message (struct server *s, struct inbox *b)
     if (rc == -1) {
         refuse (s, &a.route, b->decoded ? b->m.request : 0, e);
         /* A connection that is not known after our restart is nobody's fault. */
-        if (e->code != EC_BUSY && !(b->decoded && e->code == EC_UNEXPECTED && (b->m.type == MSG_ping || b->m.type == MSG_ready)))
+        if (e->code != EC_BUSY && !(b->decoded && e->code == EC_UNEXPECTED && (b->m.type == MSG_ping || b->m.type == MSG_ready || b->m.type == MSG_terms)))
             log_peer (p ? p->name : hex, e);
     }
 }

@@ -14,6 +14,7 @@
 #include "auth/realm.h"
 #include "broker/pool.h"
 #include "broker/state.h"
+#include "broker/terms.h"
 #include "proto/statement.h"
 
 struct broker_conf {
@@ -34,6 +35,7 @@ struct worker {                 /* connected, and said hello */
     unsigned isolation, network; /* network: NETWORK_REALM where builds may reach the realm's services */
     char (*projects)[128];      /* what its owner lets it work on; with wildcards */
     size_t project_count;
+    struct terms terms;         /* the same by project, if it said so */
     bool held;                  /* it said what it holds, since it connected */
 };
 
@@ -151,6 +153,7 @@ int needs_check (struct server *s, const struct sub_row *sub, struct err *e); /*
 
 /* fleet.c */
 int on_ready (struct ask *a, struct err *e);
+int on_terms (struct ask *a, struct err *e);
 int on_holding (struct ask *a, struct err *e);
 int on_decline (struct ask *a, struct err *e);
 int on_handback (struct ask *a, struct err *e);

@@ -16,21 +16,26 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "source/git.h"
 #include "worker/cgroup.h"
+#include "worker/control.h"
+#include "worker/launch.h"
 #include "worker/limits.h"
+#include "worker/machine.h"
 #include "worker/order.h"
 #include "worker/runner.h"
 #include "worker/sandbox.h"
+#include "worker/terms.h"
 
 #define SLOTS 64
 #define PING_MS 2000
 #define LOG_CHUNK 65536u
+#define LEASE_END_US 10000000 /* a frozen step is handed back so long before its lease ends */
 
 struct slot {
     bool used, ended;         /* ended: the process is gone, its result waits for the broker's word */
@@ -41,19 +46,28 @@ struct slot {
     struct buf in, result;    /* records not yet taken; the result message, kept until the broker says ok */
     uint64_t offset, request; /* of the log; of the result message */
     bool sent;
-    int64_t cpus;
+    char project[128], step[64];
+    int64_t cpus, memory, disk, begun, until; /* begun, until: microseconds; until: the lease's end */
+    int64_t frozen, thawed_ms;                /* monotonic ms since when, 0: not now; and how long before that */
 };
+
+enum mode { RUNNING, PAUSED, DRAINING };
+static const char *const mode_files[] = { "", "paused", "draining" };
 
 struct agent {
     struct realm *rl;
-    const struct conf *conf;
+    struct conf *conf;
     char *state, *dir;
+    enum mode mode;
+    uint64_t done, errors, declined, handed_back;
     zsock_t *broker;
     char endpoint[256];
     uint8_t broker_key[32];
     int signals, control, lock;
-    bool welcome, paused, stop;
-    int64_t heard, pinged, connected;
+    bool welcome, stop;
+    int64_t heard, pinged, connected, looked;
+    struct limits_seen seen;  /* of the machine, at `looked` */
+    struct digest terms;      /* of the last that the broker was sent */
     uint64_t request;
     int credit;               /* last word to the broker; -1: none since it was connected */
     struct slot slots[SLOTS];
@@ -74,6 +88,7 @@ static void hello (struct agent *a)
     m.u.hello.software = bytes_str ("assay-worker");
     a->welcome = false;
     a->credit = -1;
+    memset (&a->terms, 0, sizeof a->terms);
     a->connected = a->heard = time_mono_ms ();
     say (a, &m);
 }
@@ -95,35 +110,69 @@ static void connect_broker (struct agent *a)
         hello (a);
 }
 
-static unsigned running (const struct agent *a, int64_t *cpus)
+/* The machine now, and our own steps on it. by: steps by section of the settings; NULL: not asked. */
+static void look (struct agent *a, struct limits_seen *s, unsigned *by)
 {
-    unsigned n = 0;
-    *cpus = 0;
-    for (int i = 0; i < SLOTS; i++)
-        if (a->slots[i].used) {
-            n++;
-            *cpus += a->slots[i].cpus;
+    int64_t now = time_mono_ms ();
+    if (!a->looked || now - a->looked >= PING_MS / 2) {
+        bool use = a->conf->idle_only;
+        for (int i = 0; i < (int) a->conf->project_count; i++) {
+            struct conf mine;
+            conf_for_section (a->conf, i, &mine);
+            use = use || mine.idle_only;
+            conf_release (&mine);
         }
-    return n;
+        machine_look (&a->seen, &(struct machine_opts){ "", a->state, use });
+        a->looked = now;
+    }
+    *s = a->seen;
+    s->paused = a->mode != RUNNING;
+    for (int i = 0; i < SLOTS; i++) {
+        const struct slot *t = &a->slots[i];
+        if (!t->used)
+            continue;
+        int section = conf_section (a->conf, bytes_str (t->project));
+        s->held++;
+        s->running += !t->frozen;
+        s->own_cpus += t->frozen ? 0 : t->cpus;
+        if (by)
+            by[section < 0 ? a->conf->project_count : (size_t) section]++;
+    }
 }
 
-static unsigned credit (struct agent *a, const char **why)
+/* How many more steps may start, whatever their project; with what the broker is to know of projects. */
+static unsigned credit (struct agent *a, const char **why, struct buf *terms)
 {
     struct limits_seen s;
-    limits_look (&s, a->state);
-    s.paused = a->paused;
-    s.running = running (a, &s.own_cpus);
-    return limits_credit (a->conf, &s, why);
+    unsigned by[CONF_PROJECTS_MAX + 1] = { 0 };
+    BUF (unused);
+    look (a, &s, by);
+    bool any = terms_encode (a->conf, &s, by, terms ? terms : &unused);
+    struct conf open = *a->conf; /* what stands against steps of every project has its word from the rest of the settings */
+    unsigned n = limits_credit (a->conf, &s, why);
+    if (n || !any)
+        return n;
+    char always[] = "";
+    open.hours = always;
+    open.on_battery = true;
+    open.idle_only = false;
+    return limits_credit (&open, &s, why);
 }
 
 static void ready (struct agent *a, bool again)
 {
     const char *why;
-    unsigned n = credit (a, &why);
+    BUF (terms);
+    unsigned n = credit (a, &why, &terms);
     struct bytes words[64];
+    struct err e = ERR_INIT;
     size_t count = 0;
-    if (!a->welcome || (!again && a->credit == (int) n))
+    struct digest of = digest_of (terms.p, terms.len);
+    bool same = digest_eq (&of, &a->terms);
+    if (!a->welcome || (!again && same && a->credit == (int) n))
         return;
+    if (!same && net_send (a->broker, bytes_of (NULL, 0), buf_bytes (&terms), &e) == 0)
+        a->terms = of;
     for (const char *p = a->conf->projects; count < 64;) {
         p += strspn (p, " \t\n,");
         size_t len = strcspn (p, " \t\n,");
@@ -135,7 +184,7 @@ static void ready (struct agent *a, bool again)
     struct msg m = MSG_INIT (ready, 0);
     m.u.ready.credit = n;
     m.u.ready.isolation = isolation_parse (a->conf->isolation);
-    m.u.ready.network = NETWORK_NONE;
+    m.u.ready.network = strcmp (a->conf->network, "realm") == 0 ? NETWORK_REALM : NETWORK_NONE;
     m.u.ready.cpus = (uint64_t) a->conf->cpus;
     m.u.ready.memory = (uint64_t) a->conf->memory;
     m.u.ready.disk = (uint64_t) a->conf->disk;
@@ -146,14 +195,9 @@ static void ready (struct agent *a, bool again)
 
 /* ---- steps ---- */
 
-static char *step_path (const struct agent *a, const char *hex, const char *file)
-{
-    return xasprintf ("%s/steps/%s%s%s", a->state, hex, *file ? "/" : "", file);
-}
-
 static void reap (struct agent *a, struct slot *s)
 {
-    char *run = xasprintf ("%s.run", s->hex), *box = xasprintf ("%s.box", s->hex), *dir = step_path (a, s->hex, "");
+    char *run = xasprintf ("%s.run", s->hex), *box = xasprintf ("%s.box", s->hex), *dir = xasprintf ("%s/steps/%s", a->state, s->hex);
     if (s->pid > 0) {
         kill (s->pid, SIGKILL);
         while (waitpid (s->pid, NULL, 0) == -1 && errno == EINTR) {
@@ -182,6 +226,7 @@ static void drop (struct agent *a, struct slot *s)
 static void decline (struct agent *a, const struct digest *lease, const char *why)
 {
     struct msg m = MSG_INIT (decline, 0);
+    a->declined++;
     m.u.decline.lease = *lease;
     m.u.decline.reason = bytes_of (why, strnlen (why, 255));
     say (a, &m);
@@ -206,55 +251,36 @@ static void finish (struct agent *a, struct slot *s, unsigned kind, struct bytes
     msg_encode (&m, &s->result);
     s->request = m.request;
     s->ended = true;
+    *(kind == RESULT_OUTCOME ? &a->done : &a->errors) += 1;
     reap (a, s);
     log_info ("step done lease=%.12s kind=%s why=%s", s->hex, kind == RESULT_OUTCOME ? "outcome" : "error", text);
     send_result (a, s);
 }
 
-/* For the step's process, and gone with it: no sync. */
-static int leave (const char *path, struct bytes content, struct err *e)
+/* What its owner has against this step, now. mine: the settings for its project. */
+static bool refuses (struct agent *a, const struct order *o, const struct conf *mine, char *why, size_t size)
 {
-    int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd == -1 || !file_write_all (fd, content.p, content.len) ? err_errno (e, "%s", path) : 0;
-}
-
-static int start (struct agent *a, struct slot *s, struct bytes lease, struct bytes submission, struct err *e)
-{
-    char *dir = step_path (a, s->hex, ""), *l = step_path (a, s->hex, "lease"), *sub = step_path (a, s->hex, "submission");
-    int pair[2] = { -1, -1 }, rc = -1;
-    char fdtext[16];
-    if (file_mkdirs (dir, 0700, e) == -1 || leave (l, lease, e) == -1 || leave (sub, submission, e) == -1)
-        goto out;
-    if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1) {
-        err_errno (e, "socketpair");
-        goto out;
-    }
-    snprintf (fdtext, sizeof fdtext, "%d", pair[1]);
-    s->pid = fork ();
-    if (s->pid == 0) {
-        sigset_t none;
-        sigemptyset (&none);
-        fcntl (pair[1], F_SETFD, 0);
-        setpgid (0, 0); /* a terminal's Ctrl-C is for the agent */
-        sigprocmask (SIG_SETMASK, &none, NULL);
-        execl ("/proc/self/exe", "assay-worker", "--dir", a->dir, "--step", s->hex, "--fd", fdtext, (char *) NULL);
-        _exit (127);
-    }
-    if (s->pid == -1) {
-        err_errno (e, "fork");
-        goto out;
-    }
-    s->fd = pair[0];
-    pair[0] = -1;
-    fcntl (s->fd, F_SETFL, O_NONBLOCK);
-    rc = 0;
-out:
-    fd_close (&pair[0]);
-    fd_close (&pair[1]);
-    free (dir);
-    free (l);
-    free (sub);
-    return rc;
+    struct limits_seen seen;
+    unsigned by[CONF_PROJECTS_MAX + 1] = { 0 };
+    const char *text = NULL;
+    look (a, &seen, by);
+    int section = conf_section (a->conf, o->submission->project);
+    if (seen.paused || seen.held >= (unsigned) a->conf->steps || seen.free_disk < a->conf->free_disk)
+        limits_credit (a->conf, &seen, &text);
+    else if (!limits_project (a->conf->projects, o->submission->project))
+        text = "its owner does not let this worker work on this project";
+    else if (!limits_name (mine->submitters, o->submission->submitter))
+        text = "its owner does not let this worker work for this submitter";
+    else if (o->step->isolation > isolation_parse (a->conf->isolation))
+        text = "it cannot give the isolation that the step asks for";
+    else if (o->network == NETWORK_REALM && strcmp (mine->network, "realm") != 0)
+        text = "its owner gives builds no network";
+    else if (!(text = limits_busy (mine, &seen)) && by[section < 0 ? a->conf->project_count : (size_t) section] >= (unsigned) mine->steps)
+        text = "as many steps of this project run as its owner allows";
+    else if (!text)
+        return !conf_allows (mine, o->step, why, size);
+    snprintf (why, size, "%s", text ? text : "its owner is against it");
+    return true;
 }
 
 static void on_lease (struct agent *a, const struct msg_lease *m)
@@ -263,7 +289,7 @@ static void on_lease (struct agent *a, const struct msg_lease *m)
     struct envelope v;
     struct order o;
     struct slot *s = NULL;
-    const char *why;
+    char why[256];
     if (envelope_open (m->lease, TYPE_LEASE, &v, &e) == -1) {
         log_peer ("broker", &e);
         return;
@@ -281,25 +307,30 @@ static void on_lease (struct agent *a, const struct msg_lease *m)
         decline (a, &id, e.msg);
         return;
     }
-    unsigned have = isolation_parse (a->conf->isolation);
-    if (!s || credit (a, &why) == 0)
+    struct conf mine;
+    conf_for (a->conf, o.submission->project, &mine);
+    if (!s || refuses (a, &o, &mine, why, sizeof why))
         decline (a, &id, s ? why : "all slots are taken");
-    else if (!limits_project (a->conf->projects, o.submission->project))
-        decline (a, &id, "its owner does not let this worker work on this project");
-    else if (o.step->isolation > have)
-        decline (a, &id, "it cannot give the isolation that the step asks for");
     else {
         memset (s, 0, sizeof *s);
         s->used = true;
         s->fd = -1;
         s->lease = id;
-        s->cpus = sandbox_limit (a->conf->cpus, o.step->cpus);
+        s->cpus = sandbox_limit (mine.cpus, o.step->cpus);
+        s->memory = sandbox_limit (mine.memory, o.step->memory);
+        s->disk = sandbox_limit (mine.disk, o.step->disk);
+        s->begun = time_now_us ();
+        s->until = (int64_t) o.lease->expires;
+        bytes_copy (o.submission->project, s->project, sizeof s->project);
+        bytes_copy (o.step->name, s->step, sizeof s->step);
         digest_hex (&id, s->hex);
-        if (start (a, s, m->lease, m->submission, &e) == -1)
+        struct launch_opts lo = { a->dir, a->state, s->hex, &mine, m->lease, m->submission };
+        if (launch (&lo, &s->pid, &s->fd, &e) == -1)
             finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), e.msg);
         else
-            log_info ("step starts lease=%.12s step=%.*s", s->hex, (int) o.step->name.len, (const char *) o.step->name.p);
+            log_info ("step starts lease=%.12s step=%s", s->hex, s->step);
     }
+    conf_release (&mine);
     order_release (&o);
 }
 
@@ -448,58 +479,162 @@ static void tick (struct agent *a)
     }
 }
 
-/* ---- the owner's control socket ---- */
+/* ---- the owner's word ---- */
 
-static int control_address (const char *dir, struct sockaddr_un *sa)
+/* The lease goes back without blame: nothing of the step is left here when the broker hears of it. */
+static void hand_back (struct agent *a, struct slot *s, const char *why)
 {
-    /* sun_path is short and a folder's name may not be: through a descriptor of the folder */
-    int fd = open (dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    memset (sa, 0, sizeof *sa);
-    sa->sun_family = AF_UNIX;
-    snprintf (sa->sun_path, sizeof sa->sun_path, "/proc/self/fd/%d/control", fd);
-    return fd;
+    struct msg m = MSG_INIT (handback, 0);
+    struct digest lease = s->lease;
+    log_info ("step handed back lease=%.12s why=%s", s->hex, why);
+    a->handed_back++;
+    drop (a, s);
+    m.u.handback.lease = lease;
+    m.u.handback.reason = bytes_of (why, strnlen (why, 255));
+    say (a, &m);
+    ready (a, true); /* the broker took our credit with it */
 }
 
-static void on_control (struct agent *a)
+static void thaw (struct agent *a, struct slot *s)
 {
-    char word[32] = "", answer[256];
-    const char *why;
-    int64_t cpus;
-    int fd = accept4 (a->control, NULL, NULL, SOCK_CLOEXEC);
-    if (fd == -1)
+    CLEANUP (free_ptr) char *box = xasprintf ("%s.box", s->hex);
+    (void) a;
+    if (!s->frozen)
         return;
-    struct pollfd p = { fd, POLLIN, 0 };
-    ssize_t n = poll (&p, 1, 200) == 1 ? recv (fd, word, sizeof word - 1, MSG_DONTWAIT) : -1;
-    word[n > 0 ? strcspn (word, "\n") : 0] = '\0';
-    if (strcmp (word, "pause") == 0)
-        a->paused = true;
-    if (strcmp (word, "resume") == 0)
-        a->paused = false;
-    unsigned left = credit (a, &why);
-    int len = snprintf (answer, sizeof answer, "%s steps=%u credit=%u connected=%s cgroups=%s%s%s\n", a->paused ? "paused" : "running", running (a, &cpus), left,
-                        a->welcome ? "yes" : "no", cgroup_kind (), why ? " why=" : "", why ? why : "");
-    send (fd, answer, (size_t) len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    close (fd);
-    ready (a, false);
+    cgroup_freeze (box, false);
+    s->thawed_ms += time_mono_ms () - s->frozen;
+    s->frozen = 0;
+    log_info ("step goes on lease=%.12s", s->hex);
 }
 
-int agent_control (const char *dir, const char *word, struct err *e)
+/* The group may not be there yet, or come anew, so this is said again and again. */
+static void freeze (struct agent *a, struct slot *s, const char *why)
 {
-    struct sockaddr_un sa;
-    char *state = xasprintf ("%s/state", dir), b[512];
-    int folder = control_address (state, &sa), fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = -1;
-    ssize_t n;
-    if (fd == -1 || connect (fd, (struct sockaddr *) &sa, sizeof sa) == -1)
-        err_set (e, ERR_UNREACHABLE, "%s: no worker runs there: %s (start assay-worker)", dir, strerror (errno));
-    else if (file_write_all (fd, word, strlen (word)) && (n = read (fd, b, sizeof b)) > 0) {
-        fwrite (b, 1, (size_t) n, stdout);
-        rc = 0;
-    } else
-        err_set (e, ERR_UNREACHABLE, "%s: the worker does not answer", dir);
-    fd_close (&fd);
-    fd_close (&folder);
-    free (state);
-    return rc;
+    CLEANUP (free_ptr) char *box = xasprintf ("%s.box", s->hex);
+    int64_t now = time_mono_ms ();
+    if (strcmp (cgroup_kind (), "none") == 0) {
+        hand_back (a, s, why); /* nothing here can freeze */
+        return;
+    }
+    if (!s->frozen) {
+        s->frozen = now;
+        log_info ("step frozen lease=%.12s why=%s", s->hex, why);
+    }
+    cgroup_freeze (box, true);
+    if (now - s->frozen > a->conf->freeze_ms)
+        hand_back (a, s, "its owner had it frozen for as long as the settings allow");
+    else if (time_now_us () > s->until - LEASE_END_US)
+        hand_back (a, s, "its owner had it frozen until the lease was nearly over");
+}
+
+/* What is to become of the steps that run: asked each turn. */
+static void hold (struct agent *a)
+{
+    struct limits_seen seen;
+    bool any = false;
+    for (int i = 0; i < SLOTS; i++)
+        any = any || (a->slots[i].used && !a->slots[i].ended);
+    if (!any)
+        return;
+    look (a, &seen, NULL);
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *s = &a->slots[i];
+        struct conf mine;
+        if (!s->used || s->ended)
+            continue;
+        conf_for (a->conf, bytes_str (s->project), &mine);
+        const char *why = a->mode == PAUSED ? "its owner paused the worker" : a->mode == RUNNING ? limits_busy (&mine, &seen) : NULL;
+        enum conf_hold how = !why ? CONF_FINISH : conf_hold (a->mode == PAUSED ? a->conf->on_pause : a->conf->on_busy);
+        conf_release (&mine);
+        if (how == CONF_FREEZE)
+            freeze (a, s, why);
+        else if (how == CONF_HAND_BACK)
+            hand_back (a, s, why);
+        else
+            thaw (a, s);
+    }
+}
+
+/* It outlives a restart: a machine that its owner took back stays taken back. */
+static int set_mode (struct agent *a, enum mode mode, struct err *e)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/mode", a->state);
+    if (mode == RUNNING ? unlink (path) == -1 && errno != ENOENT : file_write (path, bytes_str (mode_files[mode]), 0600, e) == -1)
+        return mode == RUNNING ? err_errno (e, "%s", path) : -1;
+    if (mode != a->mode)
+        log_info ("%s", mode == RUNNING ? "resumed" : mode_files[mode]);
+    a->mode = mode;
+    return 0;
+}
+
+static void get_mode (struct agent *a)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/mode", a->state);
+    BUF (text);
+    if (file_read (path, 32, &text, NULL) == -1)
+        return;
+    a->mode = strncmp (buf_str (&text), mode_files[DRAINING], strlen (mode_files[DRAINING])) == 0 ? DRAINING : PAUSED;
+    log_info ("%s, as before the restart", mode_files[a->mode]);
+}
+
+static void apply (const struct conf *c)
+{
+    git_allow_file (c->file_urls);
+    cgroup_weight (c->nice, strcmp (c->cpu_priority, "idle") == 0);
+}
+
+/* The settings as they are now, all of them or none. Running steps keep those that they began with. */
+static int reload (struct agent *a, struct err *e)
+{
+    struct conf c;
+    if (conf_open (&c, a->dir, e) == -1)
+        return -1;
+    if ((strcmp (c.isolation, a->conf->isolation) != 0 && sandbox_probe (isolation_parse (c.isolation), &c, e) == -1)
+        || (c.require_cgroups && strcmp (cgroup_kind (), "none") == 0 && err_set (e, ERR_FAILED, "require-cgroups = yes: there are no usable cgroups here"))) {
+        conf_release (&c);
+        return -1;
+    }
+    conf_release (a->conf);
+    *a->conf = c;
+    a->looked = 0;
+    apply (a->conf);
+    log_info ("settings read again");
+    ready (a, true);
+    return 0;
+}
+
+static void on_word (void *arg, const char *word, struct buf *json)
+{
+    struct agent *a = arg;
+    struct err e = ERR_INIT;
+    struct control_step steps[SLOTS];
+    struct control_status st = { .name = realm_name (a->rl), .isolation = a->conf->isolation, .cgroups = cgroup_kind (), .network = a->conf->network, .connected = a->welcome,
+                                 .steps = (uint64_t) a->conf->steps, .step = steps };
+    int rc = strcmp (word, "pause") == 0    ? set_mode (a, PAUSED, &e)
+           : strcmp (word, "drain") == 0  ? set_mode (a, DRAINING, &e)
+           : strcmp (word, "resume") == 0 ? set_mode (a, RUNNING, &e)
+           : strcmp (word, "reload") == 0 ? reload (a, &e)
+                                          : 0;
+    hold (a);
+    ready (a, false);
+    st.credit = credit (a, &st.why, NULL);
+    for (int i = 0; i < SLOTS; i++) {
+        const struct slot *s = &a->slots[i];
+        if (s->used)
+            steps[st.step_count++] = (struct control_step){ .lease = s->hex, .project = s->project, .step = s->step, .state = s->ended ? "sending" : s->frozen ? "frozen" : "running",
+                                                            .since = s->begun, .until = s->until, .cpus = s->cpus, .memory = s->memory, .disk = s->disk,
+                                                            .frozen_ms = s->thawed_ms + (s->frozen ? time_mono_ms () - s->frozen : 0) };
+    }
+    st.done = a->done;
+    st.errors = a->errors;
+    st.declined = a->declined;
+    st.handed_back = a->handed_back;
+    st.state = a->mode == PAUSED ? "paused" : a->mode == RUNNING ? "running" : st.step_count ? "draining" : "drained";
+    st.isolation = a->conf->isolation; /* a reload may have changed them */
+    st.network = a->conf->network;
+    st.steps = (uint64_t) a->conf->steps;
+    st.error = rc == -1 ? e.msg : NULL;
+    control_write (&st, json);
 }
 
 /* ---- life ---- */
@@ -513,11 +648,9 @@ static int sweep (struct agent *a, struct err *e)
     return rc;
 }
 
-int agent_open (struct agent **out, struct realm *rl, const struct conf *conf, int signals, struct err *e)
+int agent_open (struct agent **out, struct realm *rl, struct conf *conf, int signals, struct err *e)
 {
     struct agent *a = xcalloc (1, sizeof *a);
-    struct sockaddr_un sa;
-    int folder = -1;
     a->rl = rl;
     a->conf = conf;
     a->signals = signals;
@@ -527,7 +660,7 @@ int agent_open (struct agent **out, struct realm *rl, const struct conf *conf, i
     a->state = xasprintf ("%s/state", a->dir);
     for (int i = 0; i < SLOTS; i++)
         a->slots[i].fd = -1;
-    char *lock = xasprintf ("%s/lock", a->state), *control = xasprintf ("%s/control", a->state);
+    CLEANUP (free_ptr) char *lock = xasprintf ("%s/lock", a->state);
     *out = NULL;
     if (file_mkdirs (a->state, 0700, e) == -1 || (a->lock = file_lock (lock, e)) == -1)
         goto fail;
@@ -536,24 +669,13 @@ int agent_open (struct agent **out, struct realm *rl, const struct conf *conf, i
             goto fail;
         log_warn ("working without cgroups, as the owner allows: rlimits and namespaces only");
     }
-    if (sweep (a, e) == -1 || sandbox_probe (isolation_parse (conf->isolation), conf, e) == -1)
+    if (sweep (a, e) == -1 || sandbox_probe (isolation_parse (conf->isolation), conf, e) == -1 || (a->control = control_open (a->state, e)) == -1)
         goto fail;
-    unlink (control);
-    folder = control_address (a->state, &sa);
-    a->control = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (a->control == -1 || bind (a->control, (struct sockaddr *) &sa, sizeof sa) == -1 || chmod (control, 0600) == -1 || listen (a->control, 8) == -1) {
-        err_errno (e, "%s", control);
-        goto fail;
-    }
-    fd_close (&folder);
-    free (lock);
-    free (control);
+    apply (conf);
+    get_mode (a);
     *out = a;
     return 0;
 fail:
-    fd_close (&folder);
-    free (lock);
-    free (control);
     agent_close (&a);
     return -1;
 }
@@ -579,11 +701,16 @@ int agent_run (struct agent *a, struct err *e)
             return err_errno (e, "poll");
         if (items[0].revents) {
             struct signalfd_siginfo si;
-            if (read (a->signals, &si, sizeof si) == sizeof si && si.ssi_signo != SIGHUP)
+            struct err why = ERR_INIT;
+            bool got = read (a->signals, &si, sizeof si) == sizeof si;
+            if (got && si.ssi_signo == SIGHUP) {
+                if (reload (a, &why) == -1)
+                    log_error ("the settings stay as they were why=%s", why.msg);
+            } else if (got)
                 a->stop = true;
         }
         if (items[1].revents)
-            on_control (a);
+            control_take (a->control, on_word, a);
         if (items[2].revents)
             realm_poll (a->rl);
         for (int i = 0; i < steps; i++)
@@ -594,16 +721,13 @@ int agent_run (struct agent *a, struct err *e)
         for (int i = 0; i < SLOTS; i++)
             if (a->slots[i].used && a->slots[i].fd != -1 && a->slots[i].in.len)
                 drain (a, &a->slots[i]);
+        hold (a);
         tick (a);
     }
+    a->mode = PAUSED; /* only in memory: no credit any more */
     for (int i = 0; i < SLOTS; i++)
-        if (a->slots[i].used && !a->slots[i].ended) {
-            struct msg m = MSG_INIT (handback, 0);
-            m.u.handback.lease = a->slots[i].lease;
-            m.u.handback.reason = bytes_str ("its owner stopped the worker");
-            say (a, &m);
-            log_info ("step handed back lease=%.12s", a->slots[i].hex);
-        }
+        if (a->slots[i].used && !a->slots[i].ended)
+            hand_back (a, &a->slots[i], "its owner stopped the worker");
     return 0;
 }
 
@@ -620,6 +744,8 @@ void agent_close (struct agent **pa)
         }
     zsock_destroy (&a->broker);
     fd_close (&a->control);
+    if (a->lock != -1)
+        cgroup_leave ();
     fd_close (&a->lock);
     free (a->state);
     free (a->dir);

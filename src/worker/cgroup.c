@@ -101,6 +101,7 @@ static int setup_v2 (const char *key)
     if (put (own, "", "cgroup.subtree_control", "+memory +pids") == -1)
         return -1;
     put (own, "", "cgroup.subtree_control", "+cpu");
+    put (own, "", "cgroup.subtree_control", "+io");
     snprintf (base[0], sizeof base[0], "%s/assay-%s", own, key);
     if (mkdir (base[0], 0755) == -1 && errno != EEXIST)
         return -1;
@@ -150,6 +151,27 @@ const char *cgroup_kind (void)
     return version == 2 ? "v2" : version == 1 ? "v1" : "none";
 }
 
+static void weigh (const char *name, int64_t nice, bool idle)
+{
+    /* each step of niceness is a fifth less, as among processes; v2 counts from 100, v1 from 1024 */
+    double share = version == 2 ? 100 : 1024;
+    char v[32];
+    for (int64_t i = 0; i < nice; i++)
+        share *= 0.8;
+    const char *dir = base[version == 2 ? 0 : V1_CPU];
+    put (dir, name, "cpu.idle", "0"); /* a weight can be set only then */
+    snprintf (v, sizeof v, "%d", share < 2 ? 2 : (int) share);
+    put (dir, name, version == 2 ? "cpu.weight" : "cpu.shares", v);
+    if (idle)
+        put (dir, name, "cpu.idle", "1");
+}
+
+void cgroup_weight (int64_t nice, bool idle)
+{
+    if (version)
+        weigh ("", nice, idle);
+}
+
 int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e)
 {
     char path[PATH_MAX], v[64];
@@ -174,6 +196,8 @@ int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e)
     snprintf (v, sizeof v, "%lld", (long long) l->processes);
     if (l->processes && put (base[version == 2 ? 0 : V1_PIDS], name, "pids.max", v) == -1)
         return err_errno (e, "cgroup pids.max");
+    if (l->nice || l->idle)
+        weigh (name, l->nice, l->idle);
     if (l->cpus) { /* a comfort beside the CPU affinity: the bandwidth controller may be absent */
         snprintf (v, sizeof v, version == 2 ? "%lld 100000" : "%lld", (long long) l->cpus * 100000);
         put (base[version == 2 ? 0 : V1_CPU], name, version == 2 ? "cpu.max" : "cpu.cfs_quota_us", v);
@@ -240,6 +264,29 @@ void cgroup_kill (const char *name)
         for (int tries = 0; rmdir (path) == -1 && errno == EBUSY && tries < 200; tries++)
             nanosleep (&(struct timespec){ 0, 1000000 }, NULL);
     }
+}
+
+int cgroup_freeze (const char *name, bool frozen)
+{
+    return version == 2 ? put (base[0], name, "cgroup.freeze", frozen ? "1" : "0")
+         : version == 1 ? put (base[V1_FREEZER], name, "freezer.state", frozen ? "FROZEN" : "THAWED")
+                        : -1;
+}
+
+bool cgroup_frozen (const char *name)
+{
+    char text[64];
+    if (version == 2)
+        return get (base[0], name, "cgroup.freeze", text, sizeof text) && *text == '1';
+    return version == 1 && get (base[V1_FREEZER], name, "freezer.state", text, sizeof text) && strncmp (text, "THAWED", 6) != 0;
+}
+
+void cgroup_leave (void)
+{
+    cgroup_sweep ();
+    for (int i = 0; i < bases; i++)
+        rmdir (base[i]);
+    bases = version = 0;
 }
 
 void cgroup_sweep (void)

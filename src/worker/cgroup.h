@@ -8,7 +8,8 @@
  *     cgroup_make ("NAME.box", &limits, &e)
  *     cgroup_enter ("NAME.box")              // in the forked child, before it gives up privileges
  *     cgroup_kill ("NAME.box")               // every process in it, until none is left; then removes the group
- * Without setup the calls do nothing and succeed.
+ *     cgroup_freeze ("NAME.box", true)       // it gets no CPU any more, until thawed or killed; memory stays taken
+ * Without setup the calls do nothing and succeed (freezing fails).
  */
 #ifndef ASSAY_WORKER_CGROUP_H
 #define ASSAY_WORKER_CGROUP_H
@@ -19,14 +20,22 @@ struct cgroup_limits { /* 0: no limit */
     int64_t memory;    /* bytes */
     int64_t processes;
     int64_t cpus;
+    int64_t nice;          /* 0..19: the group's weight against others is what this niceness is among processes */
+    bool idle;             /* only CPU time that nobody else wants */
 };
 
 int cgroup_setup (const char *state_dir, struct err *e);
 const char *cgroup_kind (void);     /* "v2", "v1", "none" */
+/* Niceness and idleness hold inside a group only: all groups of this worker together get this against the rest of the machine. Where the
+ * kernel cannot, nothing happens. */
+void cgroup_weight (int64_t nice, bool idle);
 int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e);
 int cgroup_enter (const char *name);               /* async-signal-safe enough for a forked child; -1 with errno */
 bool cgroup_oom (const char *name);                /* the kernel killed something in it for memory */
 void cgroup_kill (const char *name);
+int cgroup_freeze (const char *name, bool frozen);  /* -1: no such group (yet), or it cannot */
+bool cgroup_frozen (const char *name);              /* it is, or is about to be */
 void cgroup_sweep (void);                          /* kill and remove every group of this worker */
+void cgroup_leave (void);                          /* and the folders that held them; the end of setup */
 
 #endif

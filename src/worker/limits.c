@@ -3,11 +3,7 @@
 #include "worker/limits.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <time.h>
-#include <unistd.h>
 
 static bool range_next (const char **at, int *from, int *to, bool *bad)
 {
@@ -47,58 +43,71 @@ bool limits_hours (const char *hours, int minute)
     return !any && !bad;
 }
 
-bool limits_project (const char *list, struct bytes project)
+bool limits_pattern (struct bytes pattern, struct bytes project)
+{
+    size_t n = pattern.len;
+    if (n == 1 && *pattern.p == '*')
+        return true;
+    if (n > 2 && memcmp (pattern.p + n - 2, "/*", 2) == 0 && project.len > n - 1 && memcmp (project.p, pattern.p, n - 1) == 0)
+        return true;
+    return n && bytes_eq (pattern, project);
+}
+
+static bool any_word (const char *list, struct bytes what, bool (*fits) (struct bytes word, struct bytes what))
 {
     for (;;) {
         list += strspn (list, " \t\n,");
         size_t n = strcspn (list, " \t\n,");
         if (!n)
             return false;
-        if (n == 1 && *list == '*')
-            return true;
-        if (n > 2 && memcmp (list + n - 2, "/*", 2) == 0 && project.len > n - 1 && memcmp (project.p, list, n - 1) == 0)
-            return true;
-        if (project.len == n && memcmp (project.p, list, n) == 0)
+        if (fits (bytes_of (list, n), what))
             return true;
         list += n;
     }
 }
 
-void limits_look (struct limits_seen *s, const char *state_dir)
+bool limits_project (const char *list, struct bytes project)
 {
-    time_t now = time (NULL);
-    struct tm tm;
-    struct statvfs fs;
-    memset (s, 0, sizeof *s);
-    localtime_r (&now, &tm);
-    s->minute = tm.tm_hour * 60 + tm.tm_min;
-    s->cpus = (int) sysconf (_SC_NPROCESSORS_ONLN);
-    if (getloadavg (&s->load, 1) != 1)
-        s->load = 0;
-    s->pressure = -1;
-    FILE *f = fopen ("/proc/pressure/cpu", "re");
-    if (f) {
-        if (fscanf (f, "some avg10=%lf", &s->pressure) != 1)
-            s->pressure = -1;
-        fclose (f);
-    }
-    s->free_disk = statvfs (state_dir, &fs) == 0 ? (int64_t) fs.f_bavail * (int64_t) fs.f_frsize : 0;
+    return any_word (list, project, limits_pattern);
+}
+
+static bool same_name (struct bytes word, struct bytes name)
+{
+    return bytes_eqs (word, "*") || bytes_eq (word, name);
+}
+
+bool limits_name (const char *list, struct bytes name)
+{
+    return any_word (list, name, same_name);
+}
+
+const char *limits_busy (const struct conf *c, const struct limits_seen *s)
+{
+    if (!limits_hours (c->hours, s->minute))
+        return "outside of its hours";
+    if (s->battery && !c->on_battery)
+        return "the machine runs on its battery";
+    if (!c->idle_only)
+        return NULL;
+    if (c->user_idle_ms && s->user_idle_ms >= 0 && s->user_idle_ms < c->user_idle_ms)
+        return "the machine is in use (somebody is at it)";
+    if ((s->load - (double) s->own_cpus) * 100 > (double) c->max_load * s->cpus)
+        return "the machine is in use (load)";
+    if (s->running) /* pressure of which our own steps are a part says nothing */
+        return NULL;
+    if (s->pressure > (double) c->max_pressure)
+        return "the machine is in use (CPU pressure)";
+    if (s->memory_pressure > (double) c->max_memory_pressure)
+        return "the machine is in use (memory pressure)";
+    if (s->io_pressure > (double) c->max_io_pressure)
+        return "the machine is in use (I/O pressure)";
+    return NULL;
 }
 
 unsigned limits_credit (const struct conf *c, const struct limits_seen *s, const char **why)
 {
-    *why = NULL;
-    if (s->paused)
-        *why = "paused";
-    else if (!limits_hours (c->hours, s->minute))
-        *why = "outside of its hours";
-    else if (s->free_disk < c->free_disk)
-        *why = "less free disk than its floor";
-    else if (c->idle_only && (s->load - (double) s->own_cpus) * 100 > (double) c->max_load * s->cpus)
-        *why = "the machine is in use (load)";
-    else if (c->idle_only && !s->running && s->pressure > (double) c->max_pressure)
-        *why = "the machine is in use (CPU pressure)";
-    else if (s->running >= (unsigned) c->steps)
+    *why = s->paused ? "paused" : s->free_disk < c->free_disk ? "less free disk than its floor" : limits_busy (c, s);
+    if (!*why && s->held >= (unsigned) c->steps)
         *why = "all slots are taken";
-    return *why ? 0 : (unsigned) c->steps - s->running;
+    return *why ? 0 : (unsigned) c->steps - s->held;
 }

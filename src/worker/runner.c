@@ -166,7 +166,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     if (sandbox_open (&box, &so, e) == -1 || checkout (&o, state, sandbox_src (box), (int) c->fetch_ms, (uint64_t) c->files, (uint64_t) c->disk, e) == -1)
         goto out;
     int64_t left = ((int64_t) o.lease->expires - time_now_us ()) / 1000, limit = sandbox_limit (c->time_ms, o.step->time_ms);
-    sandbox_deadline (box, time_mono_ms () + (left < limit ? left : limit));
+    sandbox_deadline (box, time_mono_ms () + (left < limit ? left : limit), time_mono_ms () + left);
     if (sandbox_run (box, &run, e) == -1)
         goto out;
     out.exit_status = run.exit_status;
@@ -221,7 +221,7 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     int rc = -1;
     if (!digest_parse (hex, &id))
         err_set (&e, ERR_USAGE, "--step: not an id");
-    else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0, 0, 0 }, &e) == 0 && cgroup_enter (group) == 0
+    else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter (group) == 0
              && sandbox_enter (isolation_parse (conf->isolation), state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
              && file_read (s, 1 << 20, &submission, &e) == 0 && realm_open (&rl, dir, &e) == 0)
         rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &sealed, &e);

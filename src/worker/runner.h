@@ -1,5 +1,6 @@
 /* runner.h: the process of one step: everything that blocks. The agent starts its own program again with `--step HEX`, so
- * that a step begins with a clean process; orders are read from STATE/steps/HEX/{lease,submission}.
+ * that a step begins with a clean process; orders are read from STATE/steps/HEX/{lease,submission}, and the owner's settings for
+ * the step, as they were when it began, from RUNNER_CONF beside them.
  *
  * What it says goes over one socket as records: a kind byte, u32be length, data (runner_read): log bytes, and at the end
  * either a sealed outcome or the reason of an error.
@@ -10,6 +11,7 @@
 #include "worker/conf.h"
 #include "worker/order.h"
 
+#define RUNNER_CONF "worker.ini"
 #define RUNNER_LOG 'L'
 #define RUNNER_OUTCOME 'O' /* the sealed result */
 #define RUNNER_ERROR 'E'   /* text */

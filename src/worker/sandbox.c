@@ -69,7 +69,8 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
     box->disk = sandbox_limit (o->conf->disk, o->step->disk);
     char *group = xasprintf ("%s.box", o->name);
     /* The work area is in memory and counts: what the step may write is granted on top of what it may use. */
-    struct cgroup_limits l = { box->memory > INT64_MAX - box->disk ? INT64_MAX : box->memory + box->disk, o->conf->processes, box->cpus };
+    struct cgroup_limits l = { box->memory > INT64_MAX - box->disk ? INT64_MAX : box->memory + box->disk, o->conf->processes, box->cpus, o->conf->nice,
+                               strcmp (o->conf->cpu_priority, "idle") == 0 };
     int rc = cgroup_make (group, &l, e);
     free (group);
     if (rc == 0)
@@ -85,7 +86,11 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
 const char *sandbox_src (const struct sandbox *box) { return box->src; }
 const char *sandbox_out (const struct sandbox *box) { return box->out; }
 const char *sandbox_area (const struct sandbox *box) { return box->area; }
-void sandbox_deadline (struct sandbox *box, int64_t mono_ms) { box->deadline = mono_ms; }
+void sandbox_deadline (struct sandbox *box, int64_t mono_ms, int64_t end_ms)
+{
+    box->deadline = mono_ms;
+    box->end = end_ms;
+}
 
 static void kill_all (struct sandbox *box, pid_t pid)
 {
@@ -100,6 +105,27 @@ struct pump {
     int64_t left;
     bool cut;
 };
+
+/* Time in which the owner has the step frozen is not the step's: looked at a few times a second, and given in full where in doubt. */
+#define ICE_LOOK_MS 250
+struct ice {
+    int64_t looked;
+    bool frozen;
+};
+
+static void ice_look (struct sandbox *box, struct ice *ice, struct sandbox_run *run)
+{
+    int64_t now = time_mono_ms ();
+    if (now - ice->looked < ICE_LOOK_MS)
+        return;
+    CLEANUP (free_ptr) char *group = xasprintf ("%s.box", box->o.name);
+    bool frozen = cgroup_frozen (group);
+    if (frozen || ice->frozen) {
+        box->deadline += now - ice->looked;
+        run->frozen_ms += now - ice->looked;
+    }
+    *ice = (struct ice){ now, frozen };
+}
 
 /* Move what there is from the pipe to the caller; false at its end. */
 static bool pump (struct sandbox *box, struct pump *p, int fd)
@@ -143,9 +169,15 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
         err_errno (e, "sandbox: pidfd");
         goto out;
     }
+    struct ice ice = { time_mono_ms (), false };
     for (bool open = true, done = false; !done;) {
+        ice_look (box, &ice, run);
         int64_t left = box->deadline - time_mono_ms ();
         struct pollfd f[2] = { { pidfd, POLLIN, 0 }, { open ? log[0] : -1, POLLIN, 0 } };
+        if (run->frozen_ms && time_mono_ms () >= box->end) {
+            err_set (e, ERR_FAILED, "its owner had it frozen for %lld s, and the lease's time is over", (long long) (run->frozen_ms / 1000));
+            goto out;
+        }
         if (left <= 0) {
             run->timed_out = true;
             break;
@@ -266,6 +298,9 @@ int sandbox_confine (const struct sandbox *box, const char *group)
     if (strcmp (cgroup_kind (), "none") == 0 && (limit (RLIMIT_AS, box->memory, box->memory) || limit (RLIMIT_NPROC, c->processes, c->processes)))
         return -1;
     if (setpriority (PRIO_PROCESS, 0, (int) c->nice) == -1)
+        return -1;
+    int policy = strcmp (c->cpu_priority, "idle") == 0 ? SCHED_IDLE : strcmp (c->cpu_priority, "batch") == 0 ? SCHED_BATCH : SCHED_OTHER;
+    if (sched_setscheduler (0, policy, &(struct sched_param){ 0 }) == -1)
         return -1;
     /* ioprio: class in the upper 3 bits of 16; 3 is idle, 2 best effort (lowest level 7). A kernel without it ignores us. */
     syscall (SYS_ioprio_set, 1, 0, strcmp (c->io_priority, "idle") == 0 ? 3 << 13 : 2 << 13 | 7);

@@ -30,6 +30,7 @@ struct sandbox_opts {
 struct sandbox_run {
     unsigned exit_status; /* 0..255; 128+N for a signal; 124 at the time limit */
     bool timed_out, out_of_memory, log_cut;
+    int64_t frozen_ms;
 };
 
 struct sandbox;
@@ -39,7 +40,9 @@ int sandbox_open (struct sandbox **box, const struct sandbox_opts *o, struct err
 const char *sandbox_src (const struct sandbox *box);
 const char *sandbox_out (const struct sandbox *box);
 const char *sandbox_area (const struct sandbox *box);
-void sandbox_deadline (struct sandbox *box, int64_t mono_ms); /* must be set before the run: time_mono_ms() at which it ends at the latest */
+/* Must be set before the run, both as of time_mono_ms(): when the step's time is over, and when nobody wants its result any more. The
+ * first is put off by the time in which the owner had the step frozen; a run that reaches the second by that is broken off, an error. */
+void sandbox_deadline (struct sandbox *box, int64_t mono_ms, int64_t end_ms);
 int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e);
 void sandbox_close (struct sandbox **box);
 const char *sandbox_version (unsigned kind); /* "bwrap-0.8.0"; static text after the first call */

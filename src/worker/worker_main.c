@@ -9,21 +9,26 @@
 #include "base/log.h"
 #include "source/git.h"
 #include "worker/agent.h"
+#include "worker/control.h"
+#include "worker/probe.h"
 #include "worker/runner.h"
 
 static int usage (FILE *to, int status)
 {
-    fputs ("usage: assay-worker [--dir DIR] [--check-config] [--help] [--version] [--help-config] [pause|resume|status]\n", to);
+    fputs ("usage: assay-worker [--dir DIR] [--check-config] [--help] [--version] [--help-config]\n"
+           "       assay-worker [--dir DIR] pause|resume|drain|status|reload|probe [--json] [--wait]\n", to);
     return status;
 }
 
+static const char *who = "assay-worker"; /* in errors: `assay worker` runs this program for its owner's words */
+
 static int fail (const struct err *e)
 {
-    fprintf (stderr, "assay-worker: %s\n", e->msg);
+    fprintf (stderr, "%s: %s\n", who, e->msg);
     return e->kind == ERR_NONE ? ERR_FAILED : (int) e->kind;
 }
 
-static int serve (const char *dir, const struct conf *conf)
+static int serve (const char *dir, struct conf *conf)
 {
     struct err e = ERR_INIT;
     struct realm *rl = NULL;
@@ -50,9 +55,9 @@ static int serve (const char *dir, const struct conf *conf)
 int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
 {
     static const struct option options[] = { { "dir", 1, NULL, 'd' }, { "check-config", 0, NULL, 'c' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'v' },
-                                             { "help-config", 0, NULL, 'H' }, { "step", 1, NULL, 's' }, { "fd", 1, NULL, 'f' }, { NULL, 0, NULL, 0 } };
+                                             { "help-config", 0, NULL, 'H' }, { "step", 1, NULL, 's' }, { "fd", 1, NULL, 'f' }, { "json", 0, NULL, 'j' }, { "wait", 0, NULL, 'w' }, { NULL, 0, NULL, 0 } };
     const char *dir_option = NULL, *step = NULL;
-    bool check = false;
+    bool check = false, json = false, wait = false;
     int c, fd = -1, status;
     struct conf conf;
     struct err e = ERR_INIT;
@@ -64,19 +69,30 @@ int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
         case 'v': puts ("assay-worker " PACKAGE_VERSION); return 0;
         case 'H': config_help (conf_rows); return 0;
         case 's': step = optarg; break;
+        case 'j': json = true; break;
+        case 'w': wait = true; break;
         case 'f': fd = atoi (optarg); break;
         default: return usage (stderr, ERR_USAGE);
         }
     const char *word = optind < argc ? argv[optind] : NULL;
-    if (optind + 1 < argc || (word && strcmp (word, "pause") != 0 && strcmp (word, "resume") != 0 && strcmp (word, "status") != 0) || (step && fd < 3))
+    if (optind + 1 < argc || (word && !control_word (word) && strcmp (word, "probe") != 0) || (step && fd < 3) || ((json || wait) && !word)
+        || (wait && strcmp (word, "drain") != 0))
         return usage (stderr, ERR_USAGE);
-    CLEANUP (free_ptr) char *dir = (char *) realm_default_dir (dir_option);
+    CLEANUP (free_ptr) char *dir = (char *) realm_default_dir (dir_option), *state = xasprintf ("%s/state", dir);
+    if (strncmp (argv[0], "assay: ", 7) == 0)
+        who = argv[0];
     log_open ("worker", LOG_LEVEL_INFO);
-    if (word)
-        return agent_control (dir, word, &e) == -1 ? fail (&e) : 0;
-    if (conf_open (&conf, dir, &e) == -1)
+    if (word && control_word (word))
+        return control_ask (state, &(struct control_ask){ word, json, wait }, &e) == -1 ? fail (&e) : 0;
+    CLEANUP (free_ptr) char *own = step ? xasprintf ("%s/steps/%s/%s", state, step, RUNNER_CONF) : NULL;
+    if ((own ? conf_read (&conf, own, &e) : conf_open (&conf, dir, &e)) == -1)
         return fail (&e);
     git_allow_file (conf.file_urls);
+    if (word) {
+        status = probe_print (&conf, state, json) ? 0 : ERR_FAILED;
+        conf_release (&conf);
+        return status;
+    }
     status = check ? 0 : step ? runner_main (dir, &conf, step, fd, hooks) : serve (dir, &conf);
     conf_release (&conf);
     return status;

@@ -29,7 +29,7 @@ until_true 20 sh -c "assay status --json $labelled | grep -q '\"state\":\"truste
 sleep 1
 [ "$(state_of "$other" build)" = pending ] || fail "a project that its owner does not let it work on"
 
-say "a step that wants more than the worker's owner gives waits for another; those behind it do not"
+say "a step that wants more than any worker's owner gives is unsatisfiable, with both numbers; those behind it are not held up"
 recipe <<'R'
 image: IMAGE
 steps: {build: {run: cp n /out/n, artifacts: [n], limits: {memory: 4G}}}
@@ -43,14 +43,16 @@ steps: {build: {run: cp n /out/n, artifacts: [n]}}
 R
 commit small
 push 0
-[ "$(state_of "$large" build)" = pending ] || fail "it went to a worker that gives less"
+until_true 20 sh -c "assay status --json $large | grep -q '\"state\":\"unsatisfiable\"'"
+assay status "$large" >"$scratch/out"
+has out "4G of memory, the owner allows 512M"
 
 say "a full queue: busy, exit 5, spooled; once there is room it goes"
 kill "$pid"
 wait "$pid" || true
 kill -STOP "$(pgrep -f "assay-worker --dir $realm/worker-1\$")"
 n=0
-while [ $n -lt 4 ]; do
+while [ $n -lt 5 ]; do
     n=$((n + 1))
     echo "q$n" >"$repo/n"
     commit "q$n"

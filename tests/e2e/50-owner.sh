@@ -1,0 +1,141 @@
+#!/bin/sh
+# The owner's word: limits by project that a recipe cannot exceed, with both numbers; settings that change without a restart; pause (frozen, in
+# time that is not the step's; or handed back), resume, drain; what a machine can do. Nothing is left.
+. "$(dirname "$0")/lib.sh"
+realm --workers 2 --trusted 2
+one=$realm/one two=$realm/two
+mv "$realm/worker-1" "$one"
+mv "$realm/worker-2" "$two"
+cp "$one/worker.ini" "$scratch/ini"
+settings() { # WORKER LINES: its worker.ini is the one of the realm, and these
+    { cat "$scratch/ini"; printf '%b' "$2"; } >"$1/worker.ini"
+}
+groups() { find /sys/fs/cgroup -name "assay-$(printf %s "$(readlink -f "$1/state")" | sha256sum | cut -c1-16)" -type d 2>/dev/null | wc -l; }
+status() { assay worker --dir "$1" status --json; }
+is() { status "$1" | grep -q "$2"; }
+events() { timeout 3 assay watch --since 1 --json >"$scratch/events" 2>/dev/null || true; }
+settings "$one" '[limits]\nmemory = 512M\n[project small/*]\nmemory = 64M\n'
+settings "$two" '[limits]\nmemory = 1G\ntime = 1m\n'
+up
+image
+project p
+start one assay-worker --dir "$one"
+one_pid=$pid
+start two assay-worker --dir "$two"
+two_pid=$pid
+[ "$(groups "$one")" -gt 0 ] || say "no control groups here"
+
+say "more than any owner allows: unsatisfiable, with both numbers"
+limits() { # LIMITS RUN
+    printf 'image: %s\nsteps: {build: {run: %s, artifacts: [n], limits: {%s}}}\n' "$image" "$2" "$1" >"$repo/.assay.yml"
+    commit "$1"
+}
+limits 'memory: 4G' 'cp n /out/n'
+echo 1 >"$repo/n"
+commit n
+push 3
+assay status "$id" >"$scratch/out"
+has out 'it asks for 4G of memory, the owner allows 1G'
+limits 'time: 2h' 'cp n /out/n'
+push 3
+assay status "$id" >"$scratch/out"
+has out '7200 s of time'
+say "more than one allows: the other gets it; by project as well"
+limits 'memory: 600M' 'cp n /out/n'
+push 0
+events
+leased() { grep '"kind":"leased"' "$scratch/events" | grep "$id" | grep -c "\"worker\":\"$1\""; }
+[ "$(leased worker-1)" = 0 ] && [ "$(leased worker-2)" = 1 ] || fail "600M was leased to worker-1"
+limits 'memory: 100M' 'cp n /out/n'
+push 0 --project small/a
+events
+[ "$(leased worker-1)" = 0 ] && [ "$(leased worker-2)" = 1 ] || fail "100M of small/a was leased to worker-1"
+
+say "settings change while it runs; a broken file is refused, and nothing changes"
+expect 0 assay worker --dir "$two" pause
+settings "$one" '[limits]\nmemory = lots\n'
+expect 2 assay worker --dir "$one" reload
+has err 'worker.ini'
+has err 'lots'
+kill -HUP "$one_pid"
+until_true 10 grep -q 'the settings stay as they were' "$scratch/one.log"
+settings "$one" '[limits]\nmemory = 768M\n'
+expect 0 assay worker --dir "$one" reload
+limits 'memory: 700M' 'cp n /out/n'
+push 0
+expect 0 assay worker --dir "$two" status
+has out paused
+
+say "pause: the step is frozen; that is not its time; resume, and it ends well"
+limits 'time: 4s' '"i=0; while [ $i -lt 20 ]; do sleep 0.1; i=$((i + 1)); echo $i; done; cp n /out/n"'
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+begun() { assay log "$id/build" | grep -q '^3$'; }
+until_true 30 begun
+expect 0 assay worker --dir "$one" pause
+until_true 5 is "$one" '"state":"frozen"'
+expect 0 assay worker --dir "$one" status
+has out 'paused'
+has out 'frozen'
+sleep 1
+said=$(assay log "$id/build" | wc -l)
+sleep 4
+[ "$(assay log "$id/build" | wc -l)" = "$said" ] && [ "$said" -lt 20 ] || fail "it goes on while it is frozen"
+expect 0 assay worker --dir "$one" resume
+until_true 30 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
+
+say "a pause outlives a restart; frozen for too long: handed back, and another takes it"
+settings "$one" '[worker]\non-pause = freeze\nfreeze-time = 1s\n'
+expect 0 assay worker --dir "$one" reload
+limits 'time: 1m' '"echo here; sleep 54325"'
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+inside() { pgrep -xf 'sleep 54325' >/dev/null; }
+until_true 30 inside
+expect 0 assay worker --dir "$one" pause
+gone() { ! inside; }
+until_true 20 gone
+is "$one" '"handed_back":1' || fail "$(status "$one")"
+kill "$one_pid"
+wait "$one_pid" || true
+start one assay-worker --dir "$one"
+one_pid=$pid
+is "$one" '"state":"paused"' || fail "it takes steps again after a restart: $(status "$one")"
+expect 0 assay worker --dir "$two" resume
+until_true 30 inside
+is "$two" '"step":"build"' || fail "the other has it not"
+
+say "on-pause = hand-back: at once; drain: finished, then drained"
+settings "$two" '[worker]\non-pause = hand-back\n'
+expect 0 assay worker --dir "$two" reload
+expect 0 assay worker --dir "$two" pause
+until_true 10 gone
+is "$two" '"handed_back":1' || fail "$(status "$two")"
+expect 0 assay cancel "$id"
+expect 0 assay worker --dir "$two" resume
+limits 'time: 1m' '"echo here; sleep 2; cp n /out/n"'
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 is "$two" '"step":"build"'
+expect 0 assay worker --dir "$two" drain
+has out draining
+expect 0 assay worker --dir "$two" drain --wait
+has out drained
+[ "$(state_of "$id" build)" = trusted ] || until_true 10 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
+
+say "what this machine can do"
+expect 0 assay worker --dir "$two" probe
+for w in kvm emulation bwrap namespaces cgroups images disk memory; do has out "$w "; done
+expect 0 assay worker --dir "$two" probe --json
+has out '"name":"cgroups"'
+expect 2 assay worker --dir "$two" dance
+expect 5 assay worker --dir "$scratch" status
+
+say "nothing is left of workers that ended"
+kill "$one_pid" "$two_pid"
+wait "$one_pid" "$two_pid" || true
+for w in one two; do
+    [ "$(find "$realm/$w/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || fail "files of $w"
+    [ "$(groups "$realm/$w")" = 0 ] || fail "control groups of $w"
+done
+done_ok
