@@ -166,7 +166,7 @@ materials (const struct result *r)
     json_object_set_new (o, "git:commit", json_pack ("{s:s}", strlen (r->commit) == 64 ? "sha256" : "sha1", r->commit));
     json_object_set_new (o, "assay:recipe", sha256 (&r->recipe));
     for (size_t i = 0; i < r->input_count; i++) {
-        char name[32];
+        char name[40];
         (void) snprintf (name, sizeof name, "assay:input/%zu", i + 1);
         json_object_set_new (o, name, sha256 (&r->inputs[i]));
     }
