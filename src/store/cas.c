@@ -168,13 +168,30 @@ cas_free (struct cas *c)
 }
 
 struct cas_batch *
-cas_batch_new (struct cas *c)
+cas_batch_new (struct cas *c, const struct digest *name)
 {
     struct cas_batch *b = xcalloc (1, sizeof *b);
 
     b->cas = c;
-    b->self = c->ops->batch (c->self);
+    b->self = c->ops->batch (c->self, name);
     return b;
+}
+
+bool
+cas_batch_left (struct cas_batch *b)
+{
+    return b->cas->ops->left != NULL && b->cas->ops->left (b->self);
+}
+
+static void
+begin (struct cas_batch *b, const struct digest *d, uint64_t size)
+{
+    digest_drop (&b->hash);
+    b->hash = digest_begin ();
+    b->want = *d;
+    b->size = size;
+    b->have = 0;
+    b->open = true;
 }
 
 int
@@ -182,12 +199,53 @@ cas_batch_begin (struct cas_batch *b, const struct digest *d, uint64_t size, str
 {
     if (b->cas->ops->aside (b->self, d, e) == -1)
         return -1;
-    digest_drop (&b->hash);
-    b->hash = digest_begin ();
-    b->want = *d;
-    b->size = size;
-    b->have = 0;
-    b->open = true;
+    begin (b, d, size);
+    return 0;
+}
+
+/* The bytes that are there, hashed once more. */
+static int
+reread (struct cas_batch *b, uint64_t len, struct err *e)
+{
+    CLEANUP (free_ptr) uint8_t *block = xmalloc (READ_BLOCK);
+
+    while (b->have < len) {
+        size_t n = len - b->have < READ_BLOCK ? (size_t) (len - b->have) : READ_BLOCK;
+        if (b->cas->ops->reread (b->self, b->have, block, n, e) == -1)
+            return -1;
+        digest_add (b->hash, block, n);
+        b->have += n;
+    }
+    return 0;
+}
+
+int
+cas_batch_resume (struct cas_batch *b, const struct digest *d, uint64_t size, uint64_t *have, struct err *e)
+{
+    struct err why = ERR_INIT;
+    uint64_t len;
+
+    *have = 0;
+    if (b->cas->ops->again == NULL)
+        return 0;
+    if (b->cas->ops->again (b->self, d, &len, &why) == -1) {
+        if (why.code == EC_NOT_FOUND)
+            return 0;
+        *e = why;
+        return -1;
+    }
+    begin (b, d, size);
+    if (len <= size && reread (b, len, e) == -1)
+        return -1;
+    if (len < size && len > 0) {
+        *have = len;
+        return 0;
+    }
+    if (len == size && cas_batch_end (b, &why) == 0) {
+        *have = size;
+        return 1;
+    }
+    b->open = false; /* begun anew, from nothing */
     return 0;
 }
 
@@ -226,15 +284,33 @@ cas_batch_commit (struct cas_batch *b, struct err *e)
     return b->cas->ops->publish (b->self, e);
 }
 
-void
-cas_batch_drop (struct cas_batch **bp)
+static void
+batch_end (struct cas_batch **bp, bool leave)
 {
     struct cas_batch *b = *bp;
 
     if (b == NULL)
         return;
     digest_drop (&b->hash);
-    b->cas->ops->drop (b->self);
+    (leave && b->cas->ops->leave != NULL ? b->cas->ops->leave : b->cas->ops->drop) (b->self);
     free (b);
     *bp = NULL;
+}
+
+void
+cas_batch_drop (struct cas_batch **b)
+{
+    batch_end (b, false);
+}
+
+void
+cas_batch_leave (struct cas_batch **b)
+{
+    batch_end (b, true);
+}
+
+int
+cas_forget (struct cas *c, const struct digest *names, size_t n, struct err *e)
+{
+    return c->ops->forget != NULL ? c->ops->forget (c->self, names, n, e) : 0;
 }

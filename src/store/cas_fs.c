@@ -1,4 +1,5 @@
-/* cas_fs.c: blobs as files: DIR/blobs/XX/HEX, written in DIR/aside/BATCH/HEX, damaged ones in DIR/quarantine/HEX.
+/* cas_fs.c: blobs as files: DIR/blobs/XX/HEX, written in DIR/aside/BATCH/HEX, damaged ones in DIR/quarantine/HEX. DIR/boot names the
+ * start of the machine that what is aside comes from: its bytes are not synced, and only good until the next one.
  *
  * A batch is made durable by syncs over the whole of it: a few files are synced one by one, many by one syncfs(2), once for the
  * bytes before they get their names and once for the names. */
@@ -32,7 +33,8 @@ struct fs {
 };
 struct fs_batch {
     struct fs *fs;
-    char name[32];
+    char name[DIGEST_HEX];       /* of the folder: a digest, or a number where nothing is to stay */
+    bool left;
     int dir, fd;
     off_t at, begun;  /* in the open blob: written; of that, on their way to the disk */
     struct digest *v;
@@ -75,17 +77,83 @@ spread (int dir)
     }
 }
 
+/* A folder of `at` and the files in it. */
+static int
+remove_folder (int at, const char *name, struct err *e)
+{
+    int fd = openat (at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd == -1 ? NULL : fdopendir (fd);
+    struct dirent *entry;
+
+    if (dir == NULL) {
+        if (fd == -1 && errno == ENOENT)
+            return 0;
+        fd_close (&fd);
+        return err_errno (e, "remove folder %s", name);
+    }
+    while ((entry = readdir (dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            unlinkat (fd, entry->d_name, 0);
+    closedir (dir);
+    return unlinkat (at, name, AT_REMOVEDIR) == -1 && errno != ENOENT ? err_errno (e, "remove folder %s", name) : 0;
+}
+
+/* Remove the folders below `at` that fn does not want. */
+static int
+remove_folders (int at, bool (*want) (void *arg, const struct digest *name), void *arg, struct err *e)
+{
+    int fd = openat (at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    DIR *dir = fd == -1 ? NULL : fdopendir (fd);
+    struct dirent *entry;
+
+    if (dir == NULL) {
+        fd_close (&fd);
+        return err_errno (e, "read aside");
+    }
+    while (r == 0 && (entry = readdir (dir)) != NULL) {
+        struct digest d;
+        bool named = digest_parse (entry->d_name, &d);
+        if (entry->d_name[0] != '.' && !want (arg, named ? &d : NULL))
+            r = remove_folder (at, entry->d_name, e);
+    }
+    closedir (dir);
+    return r;
+}
+
+static bool
+is_named (void *arg, const struct digest *name)
+{
+    (void) arg;
+    return name != NULL;
+}
+
+/* What was written aside before the machine was started is removed, and what no later batch can go on with. */
+static int
+clear_aside (struct fs *f, const char *dir, struct err *e)
+{
+    CLEANUP (free_ptr) char *aside = xasprintf ("%s/aside", dir), *boot = xasprintf ("%s/boot", dir);
+    BUF (now);
+    BUF (then);
+
+    if (file_read ("/proc/sys/kernel/random/boot_id", 64, &now, NULL) == 0 && file_read (boot, 64, &then, NULL) == 0 && now.len > 0
+        && bytes_eq (buf_bytes (&now), buf_bytes (&then)))
+        return remove_folders (f->aside, is_named, NULL, e);
+    fd_close (&f->aside);
+    if (file_remove_tree (aside, e) == -1 || (f->aside = sub_dir (f->root, "aside", true, e)) == -1)
+        return -1;
+    return file_write (boot, buf_bytes (&now), 0600, e);
+}
+
 static void *
 fs_open (const char *dir, bool look, struct err *e)
 {
     struct fs *f = xcalloc (1, sizeof *f);
-    CLEANUP (free_ptr) char *aside = xasprintf ("%s/aside", dir);
 
     f->root = f->blobs = f->aside = f->quarantine = -1;
     f->salt = (uint64_t) time_now_us ();
     for (int i = 0; i < 256; i++)
         f->fan[i] = -1;
-    if (!look && (file_mkdirs (dir, 0700, e) == -1 || file_remove_tree (aside, e) == -1))
+    if (!look && file_mkdirs (dir, 0700, e) == -1)
         goto fail;
     f->root = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->root == -1) {
@@ -93,7 +161,7 @@ fs_open (const char *dir, bool look, struct err *e)
         goto fail;
     }
     if ((f->blobs = sub_dir (f->root, "blobs", !look, e)) == -1 || (f->aside = sub_dir (f->root, "aside", !look, e)) == -1
-        || (f->quarantine = sub_dir (f->root, "quarantine", !look, e)) == -1)
+        || (f->quarantine = sub_dir (f->root, "quarantine", !look, e)) == -1 || (!look && clear_aside (f, dir, e) == -1))
         goto fail;
     if (!look)
         spread (f->aside);
@@ -215,15 +283,40 @@ fs_space (void *self)
 }
 
 static void *
-fs_batch (void *self)
+fs_batch (void *self, const struct digest *name)
 {
     struct fs_batch *b = xcalloc (1, sizeof *b);
 
     b->fs = self;
-    b->dir = b->fd = -1;
-    snprintf (b->name, sizeof b->name, "%016llx", (unsigned long long) (b->fs->salt + UINT64_C (0x9e3779b97f4a7c15) * atomic_fetch_add (&b->fs->batches, 1)));
+    b->fd = -1;
+    if (name == NULL) {
+        snprintf (b->name, sizeof b->name, "%016llx", (unsigned long long) (b->fs->salt + UINT64_C (0x9e3779b97f4a7c15) * atomic_fetch_add (&b->fs->batches, 1)));
+        b->dir = -1;
+    } else {
+        b->dir = openat (b->fs->aside, digest_hex (name, b->name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        b->left = b->dir != -1;
+    }
     return b;
 }
+
+static bool
+fs_left (void *batch)
+{
+    return ((struct fs_batch *) batch)->left;
+}
+
+static void
+now_writing (struct fs_batch *b, const struct digest *d)
+{
+    if (b->n > 0 && digest_eq (&b->v[b->n - 1], d))
+        return; /* begun anew */
+    if (b->n == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 16;
+        b->v = xrealloc (b->v, b->cap * sizeof *b->v);
+    }
+    b->v[b->n++] = *d;
+}
+
 
 static int
 fs_aside (void *batch, const struct digest *d, struct err *e)
@@ -234,16 +327,42 @@ fs_aside (void *batch, const struct digest *d, struct err *e)
     if (b->dir == -1 && (b->dir = sub_dir (b->fs->aside, b->name, true, e)) == -1)
         return -1;
     fd_close (&b->fd);
-    b->fd = openat (b->dir, digest_hex (d, hex), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    b->fd = openat (b->dir, digest_hex (d, hex), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (b->fd == -1)
         return err_code (e, EC_INTERNAL, "write blob: %s", strerror (errno));
-    if (b->n == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 16;
-        b->v = xrealloc (b->v, b->cap * sizeof *b->v);
-    }
-    b->v[b->n++] = *d;
+    now_writing (b, d);
     b->at = b->begun = 0;
     return 0;
+}
+
+static int
+fs_again (void *batch, const struct digest *d, uint64_t *len, struct err *e)
+{
+    struct fs_batch *b = batch;
+    char hex[DIGEST_HEX];
+    struct stat st;
+
+    if (b->dir == -1)
+        return err_code (e, EC_NOT_FOUND, "nothing was left");
+    fd_close (&b->fd);
+    b->fd = openat (b->dir, digest_hex (d, hex), O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    if (b->fd == -1 && errno == ENOENT)
+        return err_code (e, EC_NOT_FOUND, "nothing was left");
+    if (b->fd == -1 || fstat (b->fd, &st) == -1)
+        return err_code (e, EC_INTERNAL, "write blob: %s", strerror (errno));
+    *len = (uint64_t) st.st_size;
+    b->at = b->begun = st.st_size;
+    now_writing (b, d);
+    return 0;
+}
+
+static int
+fs_reread (void *batch, uint64_t offset, void *p, size_t len, struct err *e)
+{
+    struct fs_batch *b = batch;
+    ssize_t n = pread (b->fd, p, len, (off_t) offset);
+
+    return n == (ssize_t) len ? 0 : err_code (e, EC_INTERNAL, "read what was written of a blob: %s", n == -1 ? strerror (errno) : "it is shorter now");
 }
 
 static int
@@ -318,24 +437,52 @@ fs_publish (void *batch, struct err *e)
 }
 
 static void
-fs_drop (void *batch)
+fs_leave (void *batch)
 {
     struct fs_batch *b = batch;
 
     fd_close (&b->fd);
-    for (size_t i = 0; i < b->n; i++) {
-        char hex[DIGEST_HEX];
-        unlinkat (b->dir, digest_hex (&b->v[i], hex), 0);
-    }
-    if (b->dir != -1)
-        unlinkat (b->fs->aside, b->name, AT_REMOVEDIR);
     fd_close (&b->dir);
     free (b->v);
     free (b);
 }
 
+static void
+fs_drop (void *batch)
+{
+    struct fs_batch *b = batch;
+
+    if (b->dir != -1)
+        remove_folder (b->fs->aside, b->name, NULL);
+    fs_leave (b);
+}
+
+struct names {
+    const struct digest *v;
+    size_t n;
+};
+
+static bool
+is_kept (void *arg, const struct digest *name)
+{
+    const struct names *k = arg;
+
+    for (size_t i = 0; name != NULL && i < k->n; i++)
+        if (digest_eq (&k->v[i], name))
+            return true;
+    return name == NULL; /* a number: of a batch of this process */
+}
+
+static int
+fs_forget (void *self, const struct digest *names, size_t n, struct err *e)
+{
+    struct names k = { names, n };
+
+    return remove_folders (((struct fs *) self)->aside, is_kept, &k, e);
+}
+
 const struct cas_ops cas_fs_ops = {
     .name = "fs", .open = fs_open, .close = fs_close, .stat = fs_stat, .read = fs_read, .remove = fs_remove, .set_aside = fs_set_aside,
     .each = fs_each, .space = fs_space, .batch = fs_batch, .aside = fs_aside, .append = fs_append, .shut = fs_shut,
-    .publish = fs_publish, .drop = fs_drop,
+    .publish = fs_publish, .drop = fs_drop, .left = fs_left, .again = fs_again, .reread = fs_reread, .leave = fs_leave, .forget = fs_forget,
 };

@@ -23,12 +23,19 @@ struct cas_ops {
     int (*each) (void *self, void (*fn) (void *arg, const struct digest *d, uint64_t size), void *arg, struct err *e);
     uint64_t (*space) (void *self);
     /* A batch: `aside` opens the next blob's place, `append` adds to it, `shut` ends it; publish makes all durable and visible. */
-    void *(*batch) (void *self);
+    void *(*batch) (void *self, const struct digest *name);     /* NULL: without a name */
     int (*aside) (void *batch, const struct digest *d, struct err *e);
     int (*append) (void *batch, const void *p, size_t len, struct err *e);
     int (*shut) (void *batch, struct err *e);
     int (*publish) (void *batch, struct err *e);
     void (*drop) (void *batch);
+    /* What stays of a batch for the next one of its name; all NULL where nothing ever does. `again`: as aside, but at the end of what is
+     * there, *len bytes, which `reread` reads; -1 with EC_NOT_FOUND where there is nothing. */
+    bool (*left) (void *batch);
+    int (*again) (void *batch, const struct digest *d, uint64_t *len, struct err *e);
+    int (*reread) (void *batch, uint64_t offset, void *p, size_t len, struct err *e);
+    void (*leave) (void *batch);
+    int (*forget) (void *self, const struct digest *names, size_t n, struct err *e);
 };
 
 extern const struct cas_ops cas_fs_ops, cas_mem_ops;

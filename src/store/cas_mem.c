@@ -137,10 +137,11 @@ mem_space (void *self)
 }
 
 static void *
-mem_batch (void *self)
+mem_batch (void *self, const struct digest *name)
 {
     struct mem_batch *b = xcalloc (1, sizeof *b);
 
+    (void) name;
     b->mem = self;
     return b;
 }

@@ -4,6 +4,7 @@
  * The broker is not believed: submissions and verdicts count by their signatures. */
 #include "store/server.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -13,6 +14,7 @@
 #define ASK_EVERY_MS 500
 #define ANSWER_MS 3000
 #define BATCH 128
+#define REPORT_EVERY_MS 60000
 
 void
 events_close (struct server *s)
@@ -211,6 +213,27 @@ events_ready (struct server *s)
     events_tick (s, time_mono_ms ());
 }
 
+/* Whatever else it does in between, so that nothing harmless sent first keeps a report back. */
+static bool
+report_due (struct server *s, const char *worker, int64_t mono)
+{
+    size_t n = sizeof s->reported / sizeof *s->reported, slot = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp (s->reported[i].worker, worker) == 0) {
+            if (mono - s->reported[i].at < REPORT_EVERY_MS)
+                return false;
+            slot = i;
+            break;
+        }
+        if (s->reported[i].at < s->reported[slot].at)
+            slot = i;
+    }
+    snprintf (s->reported[slot].worker, sizeof s->reported[slot].worker, "%s", worker);
+    s->reported[slot].at = mono;
+    return true;
+}
+
 void
 feed_report (struct server *s, const struct digest *submission, struct bytes step, const char *worker, const char *reason)
 {
@@ -218,6 +241,8 @@ feed_report (struct server *s, const struct digest *submission, struct bytes ste
     struct err e = ERR_INIT;
     BUF (frame);
 
+    if (!report_due (s, worker, time_mono_ms ()))
+        return;
     m.u.report.id = *submission;
     m.u.report.step = step;
     m.u.report.worker = bytes_str (worker);

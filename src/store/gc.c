@@ -117,3 +117,10 @@ gc_sweep (struct gc *g, size_t *removed, uint64_t *bytes, struct err *e)
     *bytes = g->doomed_bytes;
     return 0;
 }
+
+void
+gc_swept (const struct gc *g, void (*fn) (void *arg, const struct digest *blob), void *arg)
+{
+    for (size_t i = 0; i < g->doomed_n; i++)
+        fn (arg, &g->doomed[i]);
+}

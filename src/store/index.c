@@ -15,10 +15,11 @@ static const char schema[] =
     " ref TEXT NOT NULL, step TEXT NOT NULL, owner TEXT NOT NULL, worker TEXT NOT NULL, bytes INTEGER NOT NULL, time INTEGER NOT NULL,"
     " PRIMARY KEY (artifact, lease)) STRICT;"
     "CREATE INDEX IF NOT EXISTS artifact_owner ON artifact (owner, bytes);"
+    "CREATE INDEX IF NOT EXISTS artifact_lease ON artifact (lease);"
     "CREATE INDEX IF NOT EXISTS artifact_ref ON artifact (project, ref, submission, time);"
     "CREATE TABLE IF NOT EXISTS verdict (submission BLOB NOT NULL, step TEXT NOT NULL, project TEXT NOT NULL, artifact BLOB NOT NULL,"
     " trusted INTEGER NOT NULL, idx INTEGER NOT NULL DEFAULT 0, votes TEXT NOT NULL DEFAULT '', PRIMARY KEY (submission, step)) STRICT;"
-    "CREATE TABLE IF NOT EXISTS sent (owner TEXT NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (owner, blob)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS sent (owner TEXT NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (blob, owner)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS verdict_artifact ON verdict (artifact);"
     "CREATE TABLE IF NOT EXISTS keep (submission BLOB PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS name (name TEXT PRIMARY KEY, artifact BLOB NOT NULL, time INTEGER NOT NULL) STRICT;"
@@ -130,6 +131,12 @@ index_has (struct index_db *db, const struct digest *artifact)
     return number (QUERY (db, "SELECT count(*) FROM artifact WHERE artifact = ?", "d", artifact)) > 0;
 }
 
+bool
+index_lease_used (struct index_db *db, const struct digest *lease, const struct digest *artifact)
+{
+    return number (QUERY (db, "SELECT count(*) FROM artifact WHERE lease = ? AND artifact <> ?", "dd", lease, artifact)) > 0;
+}
+
 void
 index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (void *arg, const char *project, bool trusted, const char *votes), void *arg)
 {
@@ -178,6 +185,12 @@ bool
 index_has_sent (struct index_db *db, struct bytes owner, const struct digest *blob)
 {
     return number (QUERY (db, "SELECT count(*) FROM sent WHERE owner = ? AND blob = ?", "bd", &owner, blob)) > 0;
+}
+
+int
+index_unsent (struct index_db *db, const struct digest *blob, struct err *e)
+{
+    return run (db, QUERY (db, "DELETE FROM sent WHERE blob = ?", "d", blob), "sent", e);
 }
 
 uint64_t

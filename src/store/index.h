@@ -21,6 +21,7 @@ void index_close (struct index_db **db);
 int index_add (struct index_db *db, const struct index_put *p, struct err *e); /* the same lease and artifact again: replaced */
 uint64_t index_owner_bytes (struct index_db *db, struct bytes owner);
 bool index_has (struct index_db *db, const struct digest *artifact);
+bool index_lease_used (struct index_db *db, const struct digest *lease, const struct digest *artifact); /* by another artifact than this one */
 /* The projects that hold the artifact, with whether it is trusted there, and on which votes. */
 void index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (void *arg, const char *project, bool trusted, const char *votes), void *arg);
 /* Events: how many submissions of a ref a step wants kept, the newest verdict of a step, and how far the log was read. */
@@ -36,6 +37,7 @@ int index_verdict (struct index_db *db, const struct index_said *v, struct err *
 /* Blobs whose bytes an owner has sent: only those need not be sent again, so that naming a blob gains nobody what he does not have. */
 int index_sent (struct index_db *db, struct bytes owner, const struct digest *blobs, size_t n, struct err *e);
 bool index_has_sent (struct index_db *db, struct bytes owner, const struct digest *blob);
+int index_unsent (struct index_db *db, const struct digest *blob, struct err *e);        /* it is gone: by nobody any more */
 uint64_t index_seq (struct index_db *db);
 int index_set_seq (struct index_db *db, uint64_t seq, struct err *e);
 int index_begin (struct index_db *db, struct err *e);   /* one sync for what follows, up to index_end */

@@ -107,6 +107,28 @@ read_slot (struct server *s, const struct net_in *in, const struct digest *artif
     return free_slot != NULL ? free_slot : oldest;
 }
 
+/* Nobody has so many open, or so large ones, that others go without: his own oldest are closed. */
+static void
+reads_trim (struct server *s, const uint8_t peer[32], const struct read_open *but)
+{
+    for (;;) {
+        struct read_open **oldest = NULL;
+        size_t count = 0, entries = 0;
+        for (size_t i = 0; i < READS_MAX; i++) {
+            struct read_open *r = s->reads[i];
+            if (r == NULL || memcmp (r->peer, peer, sizeof r->peer) != 0)
+                continue;
+            count++;
+            entries += r->m.n;
+            if (r != but && (oldest == NULL || r->touched < (*oldest)->touched))
+                oldest = &s->reads[i];
+        }
+        if (oldest == NULL || (count <= READS_EACH && entries <= READS_ENTRIES))
+            return;
+        read_release (oldest);
+    }
+}
+
 int
 on_get_open (struct ask *a, struct err *e)
 {
@@ -136,6 +158,7 @@ on_get_open (struct ask *a, struct err *e)
     r->total = manifest_bytes (&r->m);
     r->touched = time_mono_ms ();
     r->until = until;
+    reads_trim (s, r->peer, r);
     m.u.get_manifest.manifest = buf_bytes (&raw);
     return ask_reply (a, &m);
 }

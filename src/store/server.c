@@ -110,7 +110,9 @@ on_message (struct server *s, struct net_in *in)
         if (r == -1)
             refuse (s, in->route, in->route_len, m.request, &e);
         msg_release (&m);
-        if (r == -1 && e.code != EC_BUSY && log_peer (p->name, &e) && e.code == EC_NOT_ALLOWED && (p->roles & ROLE_WORKER))
+        if (r == -1 && e.code != EC_BUSY)
+            log_peer (p->name, &e);
+        if (r == -1 && e.code == EC_NOT_ALLOWED && (p->roles & ROLE_WORKER))
             feed_report (s, &a.submission, bytes_str (a.step), p->name, e.msg);
         return;
     }
@@ -145,6 +147,16 @@ add_root (void *arg, const struct digest *artifact)
 }
 
 static void
+unsent (void *arg, const struct digest *blob)
+{
+    struct server *s = arg;
+    struct err e = ERR_INIT;
+
+    if (index_unsent (s->index, blob, &e) == -1)
+        log_error ("%s", e.msg);
+}
+
+static void
 collect (struct server *s)
 {
     struct err e = ERR_INIT;
@@ -166,7 +178,12 @@ collect (struct server *s)
     }
     if (gc_sweep (g, &removed, &bytes, &e) == -1)
         log_error ("sweep: %s", e.msg);
-    else if (dropped + removed > 0)
+    else if (removed > 0 && index_begin (s->index, &e) == 0) {
+        gc_swept (g, unsent, s);
+        if (index_end (s->index, &e) == -1)
+            log_error ("%s", e.msg);
+    }
+    if (dropped + removed > 0)
         log_info ("swept artifacts=%zu blobs=%zu bytes=%llu", dropped, removed, (unsigned long long) bytes);
     gc_destroy (&g);
 }
@@ -211,7 +228,7 @@ server_open (struct server **out, const struct store_conf *conf, int signals, st
     s->router = net_router (conf->listen, &realm_keys (s->rl)->transport, 256, e);
     if (s->router == NULL)
         goto fail;
-    s->gc_at = time_mono_ms ();
+    s->gc_at = s->opened_at = time_mono_ms ();
     return 0;
 fail:
     server_close (out);

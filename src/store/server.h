@@ -30,10 +30,12 @@ void server_close (struct server **s);
 #define CHUNK_MAX (1u << 20)
 #define CREDIT (UINT64_C (8) << 20)        /* bytes in flight */
 #define READS_MAX 1024
+#define READS_EACH 128                     /* open reads of one principal, and the entries of their manifests together */
+#define READS_ENTRIES (1u << 18)
 #define WRITERS_MAX 4
 #define QUEUED_MAX (UINT64_C (256) << 20)  /* bytes taken in and not yet written, of all uploads: beyond, nothing more is taken in for a while */
 
-enum upload_state { UPLOAD_OPEN, UPLOAD_SYNCING };
+enum upload_state { UPLOAD_OPEN, UPLOAD_RESUMING, UPLOAD_SYNCING };   /* the last two: the syncing thread's */
 
 struct piece {                             /* a chunk, as it came */
     struct piece *next;
@@ -94,8 +96,10 @@ struct server {
     size_t upload_count;
     struct read_open *reads[READS_MAX];
     uint64_t seq, asked_request;
-    int64_t asked_at, gc_at, tick_at;
+    int64_t asked_at, gc_at, tick_at, opened_at;
+    bool forgot;                           /* what uploads of an earlier process left was removed */
     bool more;
+    struct { char worker[64]; int64_t at; } reported[64];
     uint64_t queued;                       /* bytes, of all uploads */
     pthread_t thread, writers[WRITERS_MAX];
     unsigned writer_count;
@@ -125,6 +129,7 @@ void uploads_synced (struct server *s);              /* answers what the threads
 void uploads_tick (struct server *s, int64_t mono);
 void uploads_stop (struct server *s);
 int upload_take (struct upload *u, struct bytes data, struct err *e);            /* on a writing thread: the next bytes */
+int upload_resume (struct upload *u, struct err *e);                             /* on the syncing thread: what an earlier process left */
 int upload_close (struct server *s, struct upload *u, struct err *e);            /* on the syncing thread: its manifest, as the last blob */
 
 int writer_start (struct server *s, struct err *e);  /* writer.c */
@@ -146,7 +151,8 @@ void read_release (struct read_open **r);
 void events_tick (struct server *s, int64_t mono);   /* feed.c: the broker's events */
 void events_ready (struct server *s);
 void events_close (struct server *s);
-/* Tell all who watch what a worker tried here; submission zero: not of any. Lost when the broker is away: our log has it. */
+/* Tell all who watch what a worker tried here, once a worker and minute; submission zero: not of any. Lost when the broker is away: our
+ * log has it. */
 void feed_report (struct server *s, const struct digest *submission, struct bytes step, const char *worker, const char *reason);
 
 #endif

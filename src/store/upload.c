@@ -1,4 +1,5 @@
-/* upload.c: artifacts coming in. An upload belongs to a principal and a lease, not to a connection, so that it outlives one. */
+/* upload.c: artifacts coming in. An upload belongs to a principal and a lease, not to a connection or a process, so that it outlives
+ * both: what a process that was killed had written is hashed again, on the thread that also syncs, and gone on with. */
 #include "store/server.h"
 
 #include <errno.h>
@@ -98,6 +99,26 @@ upload_step (struct upload *u, struct err *e)
     return 0;
 }
 
+/* Go on where an earlier process stopped: at the first blob that is not whole. */
+int
+upload_resume (struct upload *u, struct err *e)
+{
+    int r = 1;
+
+    while (u->at < u->blob_count && r == 1) {
+        const struct manifest_entry *entry = &u->m.v[u->blobs[u->at]];
+        r = cas_batch_resume (u->batch, &entry->digest, entry->size, &u->in_blob, e);
+        if (r == -1)
+            return -1;
+        u->offset += u->in_blob;
+        if (r == 1) {
+            u->at++;
+            u->in_blob = 0;
+        }
+    }
+    return upload_step (u, e);
+}
+
 int
 upload_take (struct upload *u, struct bytes data, struct err *e)
 {
@@ -168,6 +189,23 @@ lease_fill (struct ask *a, struct upload *u, struct bytes raw, struct err *e)
     return r;
 }
 
+/* A lease brings one artifact: what it may upload is bounded by max_bytes once, not once for each name. An open upload of another one is
+ * given up, so that memory is bounded by the leases that there are. */
+static int
+lease_free (struct server *s, const struct upload *u, struct err *e)
+{
+    if (index_lease_used (s->index, &u->lease_id, &u->artifact))
+        return err_code (e, EC_QUOTA, "a lease brings one artifact, and this one has brought another");
+    for (struct upload *o = s->uploads; o != NULL; o = o->next)
+        if (digest_eq (&o->lease_id, &u->lease_id) && !digest_eq (&o->artifact, &u->artifact)) {
+            if (o->state != UPLOAD_OPEN || o->finishing || !writer_idle (s, o))
+                return err_code (e, EC_BUSY, "another upload of the lease is being written");
+            upload_remove (s, o);
+            return 0; /* there was only the one */
+        }
+    return 0;
+}
+
 static int
 answer_state (struct ask *a, struct upload *u)
 {
@@ -200,12 +238,14 @@ on_put_open (struct ask *a, struct err *e)
     }
     if (p->lease.len > 0 && lease_fill (a, u, p->lease, e) == -1)
         goto fail;
+    if (p->lease.len > 0 && lease_free (s, u, e) == -1)
+        goto fail;
     u->id = upload_id (&u->lease_id, &u->artifact, u->sender);
     old = upload_find (s, &u->id, u->sender);
     if (old != NULL) {
         upload_free (u);
-        if (old->state == UPLOAD_SYNCING || old->finishing)
-            return err_code (e, EC_BUSY, "the upload is being synced");
+        if (old->state != UPLOAD_OPEN || old->finishing)
+            return err_code (e, EC_BUSY, "the upload is being %s", old->state == UPLOAD_RESUMING ? "taken up again" : "synced");
         old->touched = time_mono_ms ();
         return answer_state (a, old);
     }
@@ -213,14 +253,19 @@ on_put_open (struct ask *a, struct err *e)
     if (room (s, u, e) == -1)
         goto fail;
     buf_add (&u->raw, p->manifest.p, p->manifest.len);
-    u->batch = cas_batch_new (s->cas);
+    u->batch = cas_batch_new (s->cas, &u->id);
     u->touched = time_mono_ms ();
-    if (upload_step (u, e) == -1)
+    bool left = cas_batch_left (u->batch);
+    if (!left && upload_step (u, e) == -1)
         goto fail;
     u->next = s->uploads;
     s->uploads = u;
     s->upload_count++;
-    return answer_state (a, u);
+    if (!left)
+        return answer_state (a, u);
+    u->state = UPLOAD_RESUMING;
+    writer_sync (s, u);
+    return err_code (e, EC_BUSY, "the upload is being taken up again");
 fail:
     upload_free (u);
     return -1;
@@ -247,7 +292,7 @@ on_put_chunk (struct ask *a, struct err *e)
     if (u == NULL)
         return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
     if (u->state != UPLOAD_OPEN || u->finishing)
-        return err_code (e, EC_UNEXPECTED, "the upload is being synced");
+        return err_code (e, EC_UNEXPECTED, "the upload is being %s", u->state == UPLOAD_RESUMING ? "taken up again (put_open tells when it is)" : "synced");
     if (p->offset > u->accepted)
         return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->accepted);
     u->touched = time_mono_ms ();
@@ -292,6 +337,8 @@ on_put_done (struct ask *a, struct err *e)
 
     if (u == NULL)
         return err_code (e, EC_NOT_FOUND, "no such upload (open it again)");
+    if (u->state == UPLOAD_RESUMING)
+        return err_code (e, EC_UNEXPECTED, "the upload is being taken up again (put_open tells when it is)");
     if (u->accepted < u->total)
         return err_code (e, EC_CONFLICT, "bytes from %llu on are missing", (unsigned long long) u->accepted);
     memcpy (u->route, a->in->route, a->in->route_len);
@@ -378,6 +425,20 @@ record (struct server *s, const struct upload *u, const struct index_put *row, s
 }
 
 static void
+upload_resumed (struct server *s, struct upload *u)
+{
+    if (u->result.kind != ERR_NONE) {
+        log_warn ("upload not taken up again worker=%s project=%s step=%s reason=%s", u->sender, u->project, u->step, u->result.msg);
+        upload_remove (s, u); /* and what was left of it: the next put_open begins anew */
+        return;
+    }
+    u->state = UPLOAD_OPEN;
+    u->accepted = u->offset;
+    u->touched = time_mono_ms ();
+    log_info ("upload taken up again worker=%s project=%s step=%s offset=%llu", u->sender, u->project, u->step, (unsigned long long) u->offset);
+}
+
+static void
 upload_synced (struct server *s, struct upload *u)
 {
     int64_t now = time_now_us ();
@@ -418,9 +479,24 @@ uploads_synced (struct server *s)
     }
     for (u = writer_synced (s); u != NULL;) {
         struct upload *next = u->done_next;
-        upload_synced (s, u);
+        (u->state == UPLOAD_RESUMING ? upload_resumed : upload_synced) (s, u);
         u = next;
     }
+}
+
+/* What an earlier process left, and nobody came back for. */
+static void
+forget_left (struct server *s)
+{
+    CLEANUP (free_ptr) struct digest *names = xcalloc (s->upload_count + 1, sizeof *names);
+    struct err e = ERR_INIT;
+    size_t n = 0;
+
+    for (struct upload *u = s->uploads; u != NULL; u = u->next)
+        names[n++] = u->id;
+    if (cas_forget (s->cas, names, n, &e) == -1)
+        log_error ("uploads of before: %s", e.msg);
+    s->forgot = true;
 }
 
 void
@@ -433,6 +509,8 @@ uploads_tick (struct server *s, int64_t mono)
             upload_remove (s, u);
         }
     }
+    if (!s->forgot && mono - s->opened_at > s->conf.upload_idle)
+        forget_left (s);
 }
 
 void
@@ -440,6 +518,9 @@ uploads_stop (struct server *s)
 {
     writer_stop (s);
     uploads_synced (s);
+    for (struct upload *u = s->uploads; u != NULL; u = u->next)
+        if (u->bad.kind == ERR_NONE)
+            cas_batch_leave (&u->batch); /* a worker that has the rest comes back with it */
     while (s->uploads != NULL)
         upload_remove (s, s->uploads);
     fd_close (&s->wake);

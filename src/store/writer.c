@@ -1,4 +1,4 @@
-/* writer.c: the threads that hash and write what comes in, and the one that syncs what is whole. The loop hands a chunk over as it came and goes
+/* writer.c: the threads that hash and write what comes in, and the one that syncs what is whole, or hashes what an earlier process left. The loop hands a chunk over as it came and goes
  * on; an upload is one thread's at a time, so its bytes stay in order. What is finished comes back to the loop, which alone answers. */
 #include "store/server.h"
 
@@ -189,7 +189,9 @@ sync_thread (void *arg)
         s->todo = u->done_next;
         pthread_mutex_unlock (&s->lock);
         u->result = (struct err) ERR_INIT;
-        if (upload_close (s, u, &u->result) == 0)
+        if (u->state == UPLOAD_RESUMING)
+            upload_resume (u, &u->result);
+        else if (upload_close (s, u, &u->result) == 0)
             cas_batch_commit (u->batch, &u->result);
         pthread_mutex_lock (&s->lock);
         u->done_next = s->done;

@@ -9,7 +9,7 @@ realm --workers 1 --trusted 1
 up
 image
 token=$(assay token --role worker --name other --owner dave --project 'p')
-start other $python "$(dirname "$0")/worker.py" "$document" "$scratch/other" "$token" 2
+start other $python "$(dirname "$0")/worker.py" "$document" "$scratch/other" "$token" 2 cut
 project p
 recipe <<'R'
 image: IMAGE
@@ -36,6 +36,7 @@ for step in build test; do
     has out other
 done
 grep -q "^input 2500010 bytes" "$scratch/other.log" || fail "it read no input: $(cat "$scratch/other.log")"
+grep -q "^goes on at 1048576" "$scratch/other.log" || fail "it did not go on where its connection ended: $(cat "$scratch/other.log")"
 expect 0 assay get "$id/build" -d "$scratch/got"
 cmp "$scratch/got/doc/more" "$repo/doc/more" || fail "content"
 expect 0 assay log "$id/build@other"

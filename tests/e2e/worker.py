@@ -1,11 +1,12 @@
 """A worker in another language, written from proto/PROTOCOL.md alone. It takes the numbers, fields, bounds and constants from
 that document's own tables, so that what is missing there is missing here.
 
-    worker.py PROTOCOL.md FOLDER TOKEN LEASES
+    worker.py PROTOCOL.md FOLDER TOKEN LEASES [cut | probe DIGEST SIZE ARTIFACT]
 
 enrols with the token (keys are kept in FOLDER: a second start without a token goes on with them), takes so many leases, and answers
 each with known bits: nothing is run. For each artifact NAME of a step it makes a file NAME that holds what the source has under that
-name. Prints a line for each thing that it did. Numbers in brackets are sections of the document.
+name. Prints a line for each thing that it did. `cut`: its connection to the store ends in the middle of each upload. `probe`: under its
+lease it also tries what it must not, with a blob and an artifact of somebody else's. Numbers in brackets are sections of the document.
 """
 import base64
 import hashlib
@@ -61,16 +62,13 @@ class Table:
         return self.constants[name]
 
     def pack(self, name, request=0, **values):
+        """what is not given is 0 or empty"""
         number, fields = self.messages[name]
-        if set(values) != {f[0] for f in fields}:
+        if not set(values) <= {f[0] for f in fields}:
             raise TypeError(f"{name} has other fields")
-        out = [self["PROTO_VERSION"], number, request]
-        for field, kind, _ in fields:
-            value = values[field]
-            if kind in ("dig", "bin"):
-                value = bytes(value)
-            out.append(value)
-        return msgpack.packb(out, use_bin_type=True)
+        nothing = {"u64": 0, "dig": NONE, "bin": b"", "str": ""}
+        out = [values.get(field, nothing.get(kind, [])) for field, kind, _ in fields]
+        return msgpack.packb([self["PROTO_VERSION"], number, request, *out], use_bin_type=True)
 
     def unpack(self, frame, want=None):
         """(name, request id, fields); checks what section 3 asks for"""
@@ -303,16 +301,35 @@ def fetch(store, artifact, lease, submission):
     return total
 
 
-def upload(store, lease, raw, contents):
-    """(13): gives the receipt"""
-    state = store.ask("put_open", "put_state", lease=lease, manifest=raw)
-    wanted = [d for i, (d, _) in enumerate(blobs(raw)) if state["need"][i // 8] >> (i % 8) & 1]
-    stream = b"".join(contents[d] for d in wanted)
-    offset = state["offset"]
-    while offset < len(stream):
-        piece = stream[offset : offset + min(1 << 20, state["credit"])]
-        offset = store.ask("put_chunk", "put_credit", upload=state["upload"], offset=offset, data=piece)["offset"]
-    return store.ask("put_done", "receipt", upload=state["upload"])["envelope"]
+def wanted(state, raw):
+    return [d for i, (d, _) in enumerate(blobs(raw)) if state["need"][i // 8] >> (i % 8) & 1]
+
+
+def upload(store, lease, raw, contents, broken=None):
+    """(13): gives the receipt. broken: after the first chunk the connection is, and this gives a new one"""
+    while True:
+        state = store.ask("put_open", "put_state", lease=lease, manifest=raw)
+        stream = b"".join(contents[d] for d in wanted(state, raw))
+        offset = state["offset"]
+        if offset:
+            say("goes on at", offset)
+        while offset < len(stream):
+            piece = stream[offset : offset + min(1 << 20, state["credit"])]
+            offset = store.ask("put_chunk", "put_credit", upload=state["upload"], offset=offset, data=piece)["offset"]
+            if broken:
+                break
+        if not broken:
+            return store.ask("put_done", "receipt", upload=state["upload"])["envelope"]
+        store.close()
+        store, broken = broken(), None
+
+
+def tried(what, attempt):
+    try:
+        attempt()
+        say("tried", what, "and it was done")
+    except Refused as e:
+        say("tried", what, "and got", e.code)
 
 
 def rfc3339(seconds):
@@ -320,8 +337,8 @@ def rfc3339(seconds):
 
 
 class Worker:
-    def __init__(self, table, folder):
-        self.table, self.folder = table, folder
+    def __init__(self, table, folder, does):
+        self.table, self.folder, self.does = table, folder, does
         with open(f"{folder}/keys.json", encoding="utf-8") as f:
             saved = {k: bytes.fromhex(v) for k, v in json.load(f).items()}
         self.sign = nacl.signing.SigningKey(saved["sign"])
@@ -366,7 +383,7 @@ class Worker:
         self.broker.send("holding", leases=[])
 
     def ready(self, credit):
-        self.broker.send("ready", credit=credit, isolation=self.table["ISOLATION_BWRAP"], cpus=2, memory=2 << 30, disk=4 << 30, projects=["*"])
+        self.broker.send("ready", credit=credit, isolation=self.table["ISOLATION_BWRAP"], network=self.table["NETWORK_NONE"], cpus=2, memory=2 << 30, disk=4 << 30, projects=["*"])
 
     def check(self, lease_raw, submission_raw):
         """(11) what must hold before anything runs"""
@@ -385,10 +402,10 @@ class Worker:
             raise Refused("not-allowed", "another submission or project")
         steps = [t.unpack(raw, "step")[2] for raw in s["steps"]]
         step = next((x for x in steps if x["name"] == b["step"]), None)
-        if step is None or step["image"] != b["image"] or len(step["needs"]) != len(b["inputs"]) or (s["project"], s["ref"]) != (b["project"], b["ref"]):
+        if step is None or b["image"] not in (step["image"], *step["images"]) or len(step["needs"]) != len(b["inputs"]) or (s["project"], s["ref"]) != (b["project"], b["ref"]):
             raise Refused("conflict", "lease and submission differ")
-        if not set(step["labels"]) <= set(self.me["labels"]) or step["isolation"] > t["ISOLATION_BWRAP"]:
-            raise Refused("not-allowed", "labels or isolation")
+        if not set(step["labels"]) <= set(self.me["labels"]) or step["isolation"] > t["ISOLATION_BWRAP"] or b["network"] != t["NETWORK_NONE"]:
+            raise Refused("not-allowed", "labels, isolation or network")
         return lease, submission, b, s, step
 
     def source(self, s):
@@ -427,7 +444,7 @@ class Worker:
                         "ref": s["ref"],
                         "commit": s["commit"],
                         "recipe": s["recipe"].hex(),
-                        "image": step["image"].hex(),
+                        "image": b["image"].hex(),
                     },
                     "internalParameters": {
                         "lease": base64.b64encode(lease.raw).decode(),
@@ -436,6 +453,7 @@ class Worker:
                         "worker": self.me["name"],
                         "owner": self.me["owner"],
                         "isolation": "bwrap",
+                        "network": "none",
                         "accelerator": "",
                         "host": "",
                         "inputs": [i.hex() for i in b["inputs"]],
@@ -443,7 +461,7 @@ class Worker:
                     },
                     "resolvedDependencies": [
                         {"uri": s["url"], "digest": {"gitCommit": s["commit"]}},
-                        {"name": "image", "digest": {"sha256": step["image"].hex()}},
+                        {"name": "image", "digest": {"sha256": b["image"].hex()}},
                         {"name": "recipe", "digest": {"sha256": s["recipe"].hex()}},
                     ] + [{"name": "input", "digest": {"sha256": i.hex()}} for i in b["inputs"]],
                 },
@@ -466,24 +484,56 @@ class Worker:
             return
         read = self.source(s)
         self.log(lease, "known bits, by a worker of another kind\n")
-        say("image", fetch(self.store, step["image"], lease.raw, submission.raw), "bytes")
+        say("image", fetch(self.store, b["image"], lease.raw, submission.raw), "bytes")
         for artifact in b["inputs"]:
             say("input", fetch(self.store, artifact, lease.raw, submission.raw), "bytes")
         files = {path: read(path) for path in step["artifacts"]}
         raw = manifest(files)
         receipt = b""
+        if files and self.does[:1] == ["probe"]:
+            self.name_it(lease)
         if files:
-            receipt = upload(self.store, lease.raw, raw, {hashlib.sha256(c).digest(): c for c in files.values()})
+            broken = self.reconnect if self.does[:1] == ["cut"] else None
+            receipt = upload(self.store, lease.raw, raw, {hashlib.sha256(c).digest(): c for c in files.values()}, broken)
             seal = Envelope(receipt, self.table["TYPE_RECEIPT"])
             _, _, r = self.table.unpack(seal.body, "receipt_body")
             seal.check(self.roster.good(r["store"], "ROLE_STORE")["sign_key"])
             if (r["lease"], r["artifact"]) != (lease.id, hashlib.sha256(raw).digest()):
                 raise Refused("damaged", "a receipt of something else")
+        if self.does[:1] == ["probe"]:
+            self.probe(lease.raw, b)
         body = self.statement(lease, b, s, step, hashlib.sha256(raw).digest(), receipt, began)
         verifier = self.roster.service("ROLE_VERIFIER")
         box = nacl.public.SealedBox(nacl.public.PublicKey(verifier["seal_key"])).encrypt(dsse(self.table["TYPE_INTOTO"], body, self.sign))
         self.broker.ask("result", "ok", lease=lease.id, kind=self.table["RESULT_OUTCOME"], sealed=box, text="")
         say("result of", b["step"])
+
+    def reconnect(self):
+        self.store = self.service("ROLE_STORE")
+        return self.store
+
+    def naming(self, digest, size):
+        """a manifest of one file, whose bytes we do not have"""
+        return b"assay-manifest-1\n" + struct.pack(">I", 1) + b"xf" + struct.pack(">Q", size) + digest
+
+    def probe(self, lease, b):
+        digest, size, artifact = bytes.fromhex(self.does[1]), int(self.does[2]), bytes.fromhex(self.does[3])
+        opened = {"lease": lease, "manifest": self.naming(digest, size)}
+        tried("a second artifact", lambda: self.store.ask("put_open", "put_state", **opened))
+        opened["manifest"] = self.naming(digest, b["max_bytes"] + 1)
+        tried("too much", lambda: self.store.ask("put_open", "put_state", **opened))
+        tried("without a lease", lambda: self.store.ask("put_open", "put_state", lease=b"", manifest=self.naming(digest, size)))
+        read = {"artifact": artifact, "submission": b"", "provisional": 0}
+        tried("to read", lambda: self.store.ask("get_open", "get_manifest", lease=lease, **read))
+        tried("to read without a lease", lambda: self.store.ask("get_open", "get_manifest", lease=b"", **read))
+        tried("to finish what is not its own", lambda: self.store.ask("put_done", "receipt", upload=digest))
+
+    def name_it(self, lease):
+        """before anything of ours is there: what the store says of a blob that it has, but not from us"""
+        raw = self.naming(bytes.fromhex(self.does[1]), int(self.does[2]))
+        state = self.store.ask("put_open", "put_state", lease=lease.raw, manifest=raw)
+        say("the store", "wants" if wanted(state, raw) else "does not want", "the blob's bytes")
+        tried("to end it without", lambda: self.store.ask("put_done", "receipt", upload=state["upload"]))
 
     def run(self, leases):
         self.ready(1)
@@ -519,7 +569,7 @@ def main():
         keys.update(root=raw[32:64].hex(), idp=raw[64:96].hex(), endpoint=raw[96:].hex())
         with open(os.open(f"{folder}/keys.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as f:
             json.dump(keys, f)
-    worker = Worker(table, folder)
+    worker = Worker(table, folder, sys.argv[5:])
     if secret:
         worker.enrol(secret)
     worker.connect()

@@ -20,7 +20,7 @@ TestSuite (cas, .init = setup, .fini = teardown, .timeout = 60);
 static struct digest
 put (struct cas *c, const char *text)
 {
-    struct cas_batch *b = cas_batch_new (c);
+    struct cas_batch *b = cas_batch_new (c, NULL);
     struct digest d = digest_of (text, strlen (text));
     struct err e = ERR_INIT;
 
@@ -64,14 +64,14 @@ Test (cas, every_backend)
         cr_assert_eq (e.code, EC_NOT_FOUND);
         cr_assert_eq (cas_verify (c, &hello, true, &e), 0);
 
-        struct cas_batch *b = cas_batch_new (c); /* wrong bytes, too many, too few, an open blob, and dropped ones */
+        struct cas_batch *b = cas_batch_new (c, NULL); /* wrong bytes, too many, too few, an open blob, and dropped ones */
         cr_assert_eq (cas_batch_begin (b, &other, 5, &e), 0);
         cr_assert_eq (cas_batch_write (b, "othex", 5, &e), 0);
         cr_assert_eq (cas_batch_commit (b, &e), -1);
         cr_assert_eq (cas_batch_end (b, &e), -1);
         cr_assert_eq (e.code, EC_DAMAGED);
         cas_batch_drop (&b);
-        b = cas_batch_new (c);
+        b = cas_batch_new (c, NULL);
         cr_assert_eq (cas_batch_begin (b, &other, 5, &e), 0);
         cr_assert_eq (cas_batch_write (b, "otherx", 6, &e), -1);
         cr_assert_eq (cas_batch_write (b, "oth", 3, &e), 0);
@@ -138,7 +138,7 @@ Test (cas, killed_while_writing)
                 _exit (1);
             for (unsigned i = 0;; i++) {
                 char text[64];
-                struct cas_batch *b = cas_batch_new (c);
+                struct cas_batch *b = cas_batch_new (c, NULL);
                 for (int j = 0; j < 20; j++) {
                     snprintf (text, sizeof text, "round %d blob %u %d", round, i, j);
                     struct digest d = digest_of (text, strlen (text));
@@ -163,5 +163,81 @@ Test (cas, killed_while_writing)
     cr_assert_eq (cas_open (&c, "fs", dir, &e), 0);
     cr_assert_eq (cas_each (c, verify, c, &e), 0);
     cr_assert_neq (access (aside, F_OK), 0, "what was written aside is gone");
+    cas_close (&c);
+}
+
+static char *
+aside_of (const struct digest *batch, const struct digest *blob)
+{
+    char b[DIGEST_HEX], h[DIGEST_HEX];
+
+    return xasprintf ("%s/aside/%s/%s", dir, digest_hex (batch, b), digest_hex (blob, h));
+}
+
+/* What a killed process wrote of an upload is gone on with: whole blobs, a part of one; never bytes that are wrong; not after a restart of the
+ * machine; and not for ever. */
+Test (cas, resumed)
+{
+    struct err e = ERR_INIT;
+    struct cas *c = NULL;
+    struct digest name = digest_of ("upload", 6), whole = digest_of ("whole", 5), part = digest_of ("partial", 7), bad = digest_of ("right", 5);
+    CLEANUP (free_ptr) char *bad_path = aside_of (&name, &bad), *part_path = aside_of (&name, &part), *boot = xasprintf ("%s/boot", dir);
+    uint64_t have;
+    pid_t pid = fork ();
+
+    if (pid == 0) {
+        if (cas_open (&c, "fs", dir, &e) == -1)
+            _exit (1);
+        struct cas_batch *b = cas_batch_new (c, &name);
+        if (cas_batch_left (b) || cas_batch_begin (b, &whole, 5, &e) == -1 || cas_batch_write (b, "whole", 5, &e) == -1 || cas_batch_end (b, &e) == -1
+            || cas_batch_begin (b, &bad, 5, &e) == -1 || cas_batch_write (b, "right", 5, &e) == -1 || cas_batch_end (b, &e) == -1
+            || cas_batch_begin (b, &part, 7, &e) == -1 || cas_batch_write (b, "part", 4, &e) == -1)
+            _exit (1);
+        raise (SIGKILL);
+    }
+    int status;
+    waitpid (pid, &status, 0);
+    cr_assert (WIFSIGNALED (status));
+    cr_assert_eq (file_write (bad_path, bytes_str ("wrong"), 0600, &e), 0);
+
+    cr_assert_eq (cas_open (&c, "fs", dir, &e), 0, "%s", e.msg);
+    struct cas_batch *b = cas_batch_new (c, &name);
+    struct digest absent = digest_of ("absent", 6);
+    cr_assert (cas_batch_left (b));
+    cr_assert_eq (cas_batch_resume (b, &whole, 5, &have, &e), 1, "%s", e.msg);
+    cr_assert_eq (have, 5);
+    cr_assert_eq (cas_batch_resume (b, &bad, 5, &have, &e), 0);
+    cr_assert_eq (have, 0, "wrong bytes are nothing");
+    cr_assert (cas_batch_begin (b, &bad, 5, &e) == 0 && cas_batch_write (b, "right", 5, &e) == 0 && cas_batch_end (b, &e) == 0);
+    cr_assert_eq (cas_batch_resume (b, &absent, 6, &have, &e), 0);
+    cr_assert_eq (have, 0);
+    cr_assert_eq (cas_batch_resume (b, &part, 7, &have, &e), 0);
+    cr_assert_eq (have, 4);
+    cas_batch_leave (&b); /* the process ends in order, and is started again */
+    cas_close (&c);
+
+    cr_assert_eq (cas_open (&c, "fs", dir, &e), 0, "%s", e.msg);
+    b = cas_batch_new (c, &name);
+    cr_assert_eq (cas_batch_resume (b, &whole, 5, &have, &e), 1);
+    cr_assert_eq (cas_batch_resume (b, &bad, 5, &have, &e), 1);
+    cr_assert_eq (cas_batch_resume (b, &part, 7, &have, &e), 0);
+    cr_assert (cas_batch_write (b, "ial", 3, &e) == 0 && cas_batch_end (b, &e) == 0);
+    cr_assert_eq (cas_batch_commit (b, &e), 0, "%s", e.msg);
+    cas_batch_drop (&b);
+    cr_assert (cas_verify (c, &whole, true, &e) == 0 && cas_verify (c, &bad, true, &e) == 0 && cas_verify (c, &part, true, &e) == 0, "%s", e.msg);
+
+    for (int round = 0; round < 3; round++) { /* forgotten; kept, as it is open; machine started anew */
+        b = cas_batch_new (c, &name);
+        cr_assert (cas_batch_begin (b, &part, 7, &e) == 0 && cas_batch_write (b, "part", 4, &e) == 0);
+        cas_batch_leave (&b);
+        cr_assert_eq (access (part_path, F_OK), 0);
+        if (round == 2) {
+            cas_close (&c);
+            cr_assert_eq (file_write (boot, bytes_str ("another"), 0600, &e), 0);
+            cr_assert_eq (cas_open (&c, "fs", dir, &e), 0);
+        } else
+            cr_assert_eq (cas_forget (c, &name, (size_t) round, &e), 0, "%s", e.msg);
+        cr_assert_eq (access (part_path, F_OK), round == 1 ? 0 : -1, "round %d", round);
+    }
     cas_close (&c);
 }

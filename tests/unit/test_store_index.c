@@ -79,6 +79,10 @@ Test (store_index, retention_verdicts_and_quota)
     cr_assert_eq (index_sent (db, bytes_str ("alice"), &a1, 1, &e), 0, "%s", e.msg);
     cr_assert_eq (index_sent (db, bytes_str ("alice"), &a1, 1, &e), 0, "%s", e.msg);
     cr_assert (index_has_sent (db, bytes_str ("alice"), &a1) && !index_has_sent (db, bytes_str ("bob"), &a1) && !index_has_sent (db, bytes_str ("alice"), &a6));
+    cr_assert_eq (index_unsent (db, &a1, &e), 0);
+    cr_assert_not (index_has_sent (db, bytes_str ("alice"), &a1), "the blob is gone");
+    struct digest l6 = num ('l', 6), l99 = num ('l', 99);
+    cr_assert (index_lease_used (db, &l6, &a1) && !index_lease_used (db, &l6, &a6) && !index_lease_used (db, &l99, &a1));
     cr_assert_eq (index_set_seq (db, 77, &e), 0);
     index_close (&db);
     cr_assert_eq (index_open (&db, path, &e), 0);
@@ -89,7 +93,7 @@ Test (store_index, retention_verdicts_and_quota)
 static struct digest
 blob (struct cas *c, const void *p, size_t len)
 {
-    struct cas_batch *b = cas_batch_new (c);
+    struct cas_batch *b = cas_batch_new (c, NULL);
     struct digest d = digest_of (p, len);
     struct err e = ERR_INIT;
 
@@ -97,6 +101,8 @@ blob (struct cas *c, const void *p, size_t len)
     cas_batch_drop (&b);
     return d;
 }
+
+static void swept (void *arg, const struct digest *d) { cr_assert (digest_eq (arg, d)); }
 
 Test (store_index, sweep)
 {
@@ -121,6 +127,7 @@ Test (store_index, sweep)
     gc_root (g, &gone); /* set aside before: holds nothing, stops nothing */
     gc_blob (g, &open);
     cr_assert_eq (gc_sweep (g, &removed, &bytes, &e), 0);
+    gc_swept (g, swept, &lost);
     gc_destroy (&g);
     cr_assert_eq (removed, 1);
     cr_assert_eq (bytes, 4);
