@@ -52,8 +52,8 @@ _assay() {
     get) options='-d --directory --provisional --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     cancel) _assay_steps id; return ;;
     retry) _assay_steps step; return ;;
-    attest) options='--json -o --output --roster --format'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
-    verify) options='--root --project --step --commit'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
+    attest) options='--json -o --output --roster --format --log --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
+    verify) options='--root --project --step --commit --witnesses'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --kernel --cpu --json' ;;
     store) options='check --dir' ;;

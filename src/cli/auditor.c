@@ -322,18 +322,20 @@ int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e)
     return sign (a, &a->newest, signed_count, e); /* last, so that its own signature is no company */
 }
 
-int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e)
+int witnesses_parse (const char *option, uint64_t *k, struct err *e)
 {
     char *end;
-    *k = realm_witnesses (rl);
-    if (!option)
-        return 0;
     errno = 0;
-    unsigned long n = strtoul (option, &end, 10);
-    if (errno || *end || *option < '0' || *option > '9' || n > WITNESSES_MAX)
-        return err_set (e, ERR_USAGE, "--witnesses %s: not a number from 0 to %u", option, WITNESSES_MAX);
-    *k = n;
+    *k = strtoul (option, &end, 10);
+    if (errno || *end || *option < '0' || *option > '9' || *k > WITNESSES_MAX)
+        return err_set (e, ERR_USAGE, "--witnesses %.40s: not a number from 0 to %u", option, WITNESSES_MAX);
     return 0;
+}
+
+int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e)
+{
+    *k = realm_witnesses (rl);
+    return option ? witnesses_parse (option, k, e) : 0;
 }
 
 int audit_verdict (struct cli *c, struct realm *rl, const struct verdict *v, struct bytes envelope, uint64_t k, struct inclusion *in, struct err *e)

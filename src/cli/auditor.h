@@ -49,6 +49,7 @@ int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e);
 int auditor_verdict (struct auditor *a, const struct digest *id, const char *step, struct verdict *v, struct buf *envelope, struct err *e);
 
 /* --witnesses, or else the realm's own number. */
+int witnesses_parse (const char *option, uint64_t *k, struct err *e);
 int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e);
 /* For commands that use a verdict: it is in the log, under a checkpoint that k witnesses signed. in (may be NULL) gets the proof. */
 int audit_verdict (struct cli *c, struct realm *rl, const struct verdict *v, struct bytes envelope, uint64_t k, struct inclusion *in, struct err *e);

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/auditor.h"
 #include "cli/bundle.h"
+#include "cli/logline.h"
 
 static void show (struct cli *c, const struct proof *p)
 {
@@ -62,13 +64,16 @@ int cmd_attest (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = {
         { "json", no_argument, NULL, 'j' }, { "output", required_argument, NULL, 'o' }, { "roster", required_argument, NULL, 'r' },
-        { "format", required_argument, NULL, 'f' }, { NULL, 0, NULL, 0 },
+        { "format", required_argument, NULL, 'f' }, { "log", no_argument, NULL, 'l' },        { "witnesses", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 },
     };
     struct realm *CLEANUP (realm_close) rl = NULL;
     struct client *CLEANUP (client_close) broker = NULL;
     struct proof *CLEANUP (proof_destroy) p = NULL;
     struct options opts = { .format = "bundle" };
     struct err e = ERR_INIT;
+    const char *witnesses = NULL;
+    bool log = false;
+    uint64_t k;
     struct digest id;
     char step[64], worker[64];
     BUF (lines);
@@ -86,16 +91,22 @@ int cmd_attest (struct cli *c, int argc, char **argv)
         case 'f':
             opts.format = optarg;
             break;
+        case 'l':
+            log = true;
+            break;
+        case 'w':
+            witnesses = optarg;
+            break;
         default:
             return ERR_USAGE;
         }
     if (argc - optind != 1)
-        return cli_usage ("attest", "which step? (assay attest ID/STEP [--json] [-o FILE] [--roster FILE] [--format bundle|in-toto-link])");
+        return cli_usage ("attest", "which step? (assay attest ID/STEP [--json] [-o FILE] [--roster FILE] [--format bundle|in-toto-link] [--log] [--witnesses K])");
     if (strcmp (opts.format, "bundle") && strcmp (opts.format, "in-toto-link"))
         return cli_usage ("attest", "--format %s: bundle or in-toto-link", opts.format);
     if (!strcmp (opts.format, "in-toto-link") && !opts.output)
         return cli_usage ("attest", "--format in-toto-link writes several files: name a folder (-o DIR)");
-    if (cli_realm (c, &rl, &e) == -1 || cli_client (c, rl, ROLE_BROKER, &broker, &e) == -1 || cli_step (broker, argv[optind], &id, step, worker, &e) == -1)
+    if (cli_realm (c, &rl, &e) == -1 || witnesses_wanted (rl, witnesses, &k, &e) == -1 || cli_client (c, rl, ROLE_BROKER, &broker, &e) == -1 || cli_step (broker, argv[optind], &id, step, worker, &e) == -1)
         return cli_fail ("attest", &e);
     if (!*step)
         return cli_usage ("attest", "%s: names no step (ID/STEP; `assay status ID` lists them)", argv[optind]);
@@ -104,5 +115,9 @@ int cmd_attest (struct cli *c, int argc, char **argv)
             e.kind = ERR_UNTRUSTED;
         return cli_fail ("attest", &e);
     }
+    BUF (proven);
+    if ((log || k) && logline_add (c, rl, p, buf_bytes (&lines), k, &proven, &e) == -1)
+        return cli_fail ("attest", &e);
+    buf_add (&lines, proven.p, proven.len);
     return give (c, rl, p, &lines, &opts, &e) == -1 ? cli_fail ("attest", &e) : 0;
 }

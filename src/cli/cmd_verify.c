@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "cli/cli.h"
-#include "cli/proof.h"
+#include "cli/auditor.h"
+#include "cli/logline.h"
 #include "store/client.h"
 #include "store/link.h"
 
@@ -24,12 +24,15 @@ struct link_file {
 
 struct wanted { /* what the verdict must be about, where the user says so */
     const char *project, *step, *commit;
+    uint64_t witnesses;
 };
 
 struct verify {
     uint8_t root[32];
     struct roster *roster;
     struct proof *proof;
+    struct buf statements, log; /* of the bundles */
+    struct logline logged;
     struct link_file *links;
     size_t link_count;
     const char *artifact;      /* a folder, or NULL */
@@ -39,6 +42,8 @@ struct verify {
 static void verify_release (struct verify *f)
 {
     proof_destroy (&f->proof);
+    buf_release (&f->statements);
+    buf_release (&f->log);
     roster_destroy (&f->roster);
     for (size_t i = 0; i < f->link_count; i++)
         link_release (&f->links[i].link);
@@ -87,6 +92,19 @@ static int take_roster (struct verify *f, const char *name, struct bytes file, s
     return 0;
 }
 
+static int take_bundle (struct verify *f, const char *name, struct bytes file, struct err *e)
+{
+    size_t log = logline_begin (file);
+    struct bytes statements = bytes_of (file.p, log);
+    if (proof_add (f->proof, statements, e) == -1)
+        return err_wrap (e, "%s", name);
+    buf_add (&f->statements, statements.p, statements.len);
+    if (statements.p[statements.len - 1] != '\n')
+        buf_adds (&f->statements, "\n");
+    buf_add (&f->log, file.p + log, file.len - log);
+    return 0;
+}
+
 static int take_link (struct verify *f, const char *name, struct bytes file, struct err *e)
 {
     f->links = xrealloc (f->links, (f->link_count + 1) * sizeof *f->links);
@@ -127,7 +145,7 @@ static int take_file (struct verify *f, const char *name, bool rosters, struct e
         return link || bundle ? 0 : take_roster (f, name, buf_bytes (&file), e);
     if (link)
         return take_link (f, name, buf_bytes (&file), e);
-    return bundle && proof_add (f->proof, buf_bytes (&file), e) == -1 ? err_wrap (e, "%s", name) : 0;
+    return bundle ? take_bundle (f, name, buf_bytes (&file), e) : 0;
 }
 
 static int read_files (struct verify *f, char **files, int n, struct err *e)
@@ -201,9 +219,10 @@ static int check_link (const struct verify *f, const struct link_file *l, struct
     return err_set (e, ERR_DAMAGED, "%s: signed by no worker of the bundle (key %.16s...)", l->name, l->link.keyid);
 }
 
-static int check_all (const struct verify *f, const struct wanted *w, struct err *e)
+static int check_all (struct verify *f, const struct wanted *w, struct err *e)
 {
-    if (check_subject (f, w, e) == -1 || proof_judge (f->proof, e) == -1 || (f->artifact && check_artifact (f, e) == -1))
+    if (check_subject (f, w, e) == -1 || proof_judge (f->proof, e) == -1
+        || logline_check (f->roster, f->root, f->proof, buf_bytes (&f->statements), buf_bytes (&f->log), w->witnesses, &f->logged, e) == -1 || (f->artifact && check_artifact (f, e) == -1))
         return -1;
     for (size_t i = 0; i < f->link_count; i++) {
         for (size_t k = 0; k < i; k++)
@@ -228,6 +247,12 @@ static void report (struct cli *c, const struct verify *f)
         printf ("%-9s %s %s at %.12s, by %s: %u of %u owners; computed again from %zu results: the same%s\n", "verdict", v->project, v->step, v->commit, v->verifier,
                 v->support, v->policy.agree, v->count, k ? " (an input)" : "");
     }
+    if (f->logged.size) {
+        printf ("%-9s the verdict is in the log of %llu; witnesses: %zu", "log", (unsigned long long) f->logged.size, f->logged.witnesses.n);
+        for (size_t i = 0; i < f->logged.witnesses.n; i++)
+            printf ("%s %s of %s", i ? "," : ":", f->logged.witnesses.v[i]->name, f->logged.witnesses.v[i]->owner);
+        printf ("\n");
+    }
     if (f->artifact)
         printf ("%-9s %s is sha256:%s\n", "artifact", f->artifact, digest_hex (&proof_group (f->proof, 0)->verdict.artifact, hex));
     for (size_t i = 0; i < f->link_count; i++)
@@ -239,10 +264,10 @@ int cmd_verify (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = {
         { "root", required_argument, NULL, 'r' }, { "project", required_argument, NULL, 'p' }, { "step", required_argument, NULL, 's' },
-        { "commit", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 },
+        { "commit", required_argument, NULL, 'c' }, { "witnesses", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 },
     };
     struct verify CLEANUP (verify_release) f = { .links = NULL };
-    struct wanted w = { NULL, NULL, NULL };
+    struct wanted w = { .witnesses = 0 };
     struct err e = ERR_INIT;
     const char *root = NULL;
     for (int o; (o = getopt_long (argc, argv, "", options, NULL)) != -1;)
@@ -258,6 +283,10 @@ int cmd_verify (struct cli *c, int argc, char **argv)
             break;
         case 'c':
             w.commit = optarg;
+            break;
+        case 'w':
+            if (witnesses_parse (optarg, &w.witnesses, &e) == -1)
+                return cli_fail ("verify", &e);
             break;
         default:
             return ERR_USAGE;

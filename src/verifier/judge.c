@@ -748,6 +748,7 @@ int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, 
         found = gather (j, &m, &reading, &c, &d, e);
         if (found == 0) {
             fill_verdict (j, &m, &c, &d, now, true, &v);
+            v.index = 0; /* it is in no log, and must not look as if it were */
             sign_verdict (j, &v, out, NULL);
             verdict_release (&v);
             found = 1;
