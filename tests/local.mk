@@ -8,6 +8,7 @@ include tests/unit/broker.mk
 include tests/unit/verifier.mk
 include tests/unit/worker.mk
 include tests/unit/docs.mk
+include tests/unit/attest.mk
 include tests/e2e/e2e.mk
 include tests/threats/threats.mk
 AM_TESTS_ENVIRONMENT = LSAN_OPTIONS=suppressions=$(srcdir)/tests/lsan.supp:print_suppressions=0; export LSAN_OPTIONS;

@@ -35,7 +35,7 @@ _assay() {
     --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
     case $command in
-    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest verify audit image store worker lab' ;;
+    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest diff verify audit image store worker lab' ;;
     init) options='--workers --trusted'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
@@ -53,6 +53,7 @@ _assay() {
     cancel) _assay_steps id; return ;;
     retry) _assay_steps step; return ;;
     attest) options='--json -o --output --roster --format --log --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
+    diff) options='--html --json --brief --close'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     verify) options='--root --project --step --commit --witnesses'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     audit) options='--json --cosign --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --kernel --cpu --json' ;;

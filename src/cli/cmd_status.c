@@ -26,6 +26,8 @@ static int step_json (const struct msg_step_status *s, json_t *steps)
     json_object_set_new (o, "dissent", json_integer ((json_int_t) s->dissent));
     json_object_set_new (o, "trusted_required", json_boolean (s->trusted_required));
     json_object_set_new (o, "votes", json_integer ((json_int_t) s->votes));
+    if (s->dissent)
+        json_object_set_new (o, "split", json_string (s->support <= 1 ? "everyone-differs" : s->dissent == 1 ? "one-against-all" : "divided"));
     if (s->reason.len)
         json_object_set_new (o, "reason", text (s->reason));
     return json_array_append_new (steps, o);

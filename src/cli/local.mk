@@ -22,6 +22,7 @@ assay_SOURCES += src/cli/cmd_policy.c
 assay_SOURCES += src/cli/cmd_store.c
 assay_SOURCES += src/cli/cmd_worker.c
 assay_SOURCES += src/cli/cmd_attest.c
+assay_SOURCES += src/cli/cmd_diff.c src/cli/compare.c src/cli/compare.h src/cli/diffoscope.c src/cli/diffoscope.h
 assay_SOURCES += src/cli/cmd_verify.c src/cli/proof.c src/cli/proof.h src/cli/bundle.c src/cli/bundle.h
 assay_SOURCES += src/cli/cmd_audit.c src/cli/auditor.c src/cli/auditor.h src/cli/seen.c src/cli/seen.h src/cli/logline.c src/cli/logline.h
 assay_SOURCES += src/cli/cmd_lab.c

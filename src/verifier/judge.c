@@ -9,6 +9,7 @@
 #include "verifier/rule.h"
 
 #define BATCH 256u /* steps looked at again in one turn */
+#define EVERYONE "*" /* among the readers of a step: its results were shown */
 
 /* ---- a step with all that a decision needs ---- */
 
@@ -112,6 +113,7 @@ struct counted {
     size_t elsewhere;       /* votes on other inputs than those of now */
     char (*readers)[64];    /* owners that have read the artifact, and did not vote before */
     size_t reader_count;
+    bool shown;             /* results were shown: no further vote is taken */
 };
 
 /* Its word of then still counts. What is not in the roster under that name never signed anything that was taken in. */
@@ -142,6 +144,10 @@ static int count_vote (void *arg, const struct ledger_vote *v, struct bytes resu
 static int count_reader (void *arg, const char *owner)
 {
     struct counted *c = arg;
+    if (!strcmp (owner, EVERYONE)) {
+        c->shown = true;
+        return 0;
+    }
     for (size_t i = 0; i < c->n; i++)
         if (!strcmp (c->v[i].owner, owner))
             return 0; /* it had voted */
@@ -164,7 +170,7 @@ static void count_owners (const struct judge *j, const struct matter *m, const s
     size_t trusted = 0;
     for (size_t i = 0; i < c->reader_count; i++)
         but[i] = c->readers[i];
-    in->owners = roster_owners_but (j->roster, m->sub->project, &m->recipe->labels, but, c->reader_count, &trusted);
+    in->owners = c->shown ? 0 : roster_owners_but (j->roster, m->sub->project, &m->recipe->labels, but, c->reader_count, &trusted);
     in->trusted_owners = trusted;
     free (but);
 }
@@ -198,6 +204,10 @@ static int gather (const struct judge *j, const struct matter *m, struct reading
     if (d->state == STATE_UNSATISFIABLE && c->reader_count) {
         size_t len = strlen (d->reason);
         (void) snprintf (d->reason + len, sizeof d->reason - len, " (%zu more have read the artifact: no vote on it)", c->reader_count);
+    }
+    if (c->shown && d->final && d->state != STATE_TRUSTED && d->state != STATE_FAILED) {
+        size_t len = strlen (d->reason);
+        (void) snprintf (d->reason + len, sizeof d->reason - len, "; its results were shown, so that no further vote counts (`assay retry` runs it anew)");
     }
     if (!r->open)
         without_inputs (r, c, d);
@@ -535,7 +545,7 @@ struct sought_reader {
 static int is_reader (void *arg, const char *owner)
 {
     struct sought_reader *s = arg;
-    s->found = s->found || !strcmp (s->owner, owner);
+    s->found = s->found || !strcmp (s->owner, owner) || !strcmp (owner, EVERYONE);
     return s->found;
 }
 
@@ -555,7 +565,7 @@ static int take_vote (struct judge *j, const struct msg_event *ev, struct matter
     memcpy (v.store, t.store, sizeof v.store);
     int rc = ledger_readers (j->ledger, m->step.key, m->step.round, is_reader, &reader, e);
     if (rc == 0 && reader.found)
-        err_code (why, EC_NOT_ALLOWED, "owner %s has read the artifact of this step: it has no vote on it", r.owner);
+        err_code (why, EC_NOT_ALLOWED, "owner %s has read the artifact of this step, or its results were shown: it has no vote on it", r.owner);
     else if (rc == 0) {
         int added = ledger_vote_add (j->ledger, m->step.key, m->step.round, &v, buf_bytes (&plain), e);
         if (added == 0)
@@ -734,6 +744,16 @@ int judge_revoked (struct judge *j, int64_t now, struct err *e)
     if (rc == 0 && n < BATCH)
         log_info ("revocation worked through name=%s", p->name);
     return rc == -1 ? -1 : 1;
+}
+
+int judge_close (struct judge *j, const struct digest *sub, struct bytes step, int64_t now, struct err *e)
+{
+    struct matter m;
+    int found = matter_find (j, sub, step, &m, e), rc = found == -1 ? -1 : 0;
+    if (found == 1 && (rc = ledger_reader_add (j->ledger, m.step.key, m.step.round, bytes_str (EVERYONE), e)) == 0)
+        rc = settle (j, &m, now, e);
+    matter_release (&m);
+    return rc;
 }
 
 int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, int64_t now, struct buf *out, struct err *e)

@@ -29,6 +29,9 @@ int judge_review (struct judge *j, int64_t *after, int64_t now, struct err *e);
 /* A principal was revoked: decide again what its votes (or, of a broker or store, leases and receipts) went into, a batch a call, and all
  * that depends on it. Where it stands is in the ledger. 1: call again, 0: nothing is left. */
 int judge_revoked (struct judge *j, int64_t now, struct err *e);
+/* The step takes no further votes in this round, as its results are about to be shown: only owners that have voted are counted on. Decided again
+ * at once: what would have waited for more votes is final now. 0, also where there is no such step. */
+int judge_close (struct judge *j, const struct digest *sub, struct bytes step, int64_t now, struct err *e);
 /* A verdict that is not final, with the artifact that leads: for those who may use what is not trusted yet. Nothing is stored. 1, 0. */
 int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, int64_t now, struct buf *out, struct err *e);
 

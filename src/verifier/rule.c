@@ -102,6 +102,25 @@ static void count (const struct owner *o, size_t n, const struct vote *v, size_t
             t->trusted_against++;
 }
 
+/* Who differs: one owner from all others, everyone from everyone, or some from some. `o` is sorted by outcome, those at odds with themselves last. */
+static void say_dissent (const struct owner *o, size_t n, const struct tally *t, struct buf *out)
+{
+    const struct owner *odd = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (o[i].split || !digest_eq (&o[i].outcome, &t->lead))
+            odd = &o[i];
+    if (!odd)
+        return;
+    if (n == 1)
+        buf_addf (out, "the workers of owner %s disagree with each other", odd->name);
+    else if (t->support <= 1)
+        buf_addf (out, "everyone differs: no two of %zu owners agree", n);
+    else if (n - t->support == 1)
+        buf_addf (out, "one against all: owner %s%s differs from %u others, who agree", odd->name, odd->split ? ", at odds with itself," : "", t->support);
+    else
+        buf_addf (out, "owners are divided: %u agree, and %zu differ from them", t->support, n - t->support);
+}
+
 static void wants (struct decision *d, unsigned n, bool trusted, unsigned room)
 {
     d->want = n < room ? n : room;
@@ -116,6 +135,7 @@ void rule_decide (const struct rule_input *in, struct decision *d)
     struct vote *v = xcalloc (n, sizeof *v);
     struct owner *o = xcalloc (n, sizeof *o);
     struct tally t;
+    BUF (dissent);
 
     memset (d, 0, sizeof *d);
     if (n)
@@ -123,6 +143,7 @@ void rule_decide (const struct rule_input *in, struct decision *d)
     size_t owners = owners_of (v, n, o);
     qsort (o, owners, sizeof *o, by_outcome);
     count (o, owners, v, n, &t);
+    say_dissent (o, owners, &t, &dissent);
     free (o);
     free (v);
 
@@ -152,14 +173,14 @@ void rule_decide (const struct rule_input *in, struct decision *d)
     } else if (agreed) {
         d->state = STATE_TRUSTED;
         d->final = true;
-        (void) snprintf (d->reason, sizeof d->reason, "%u owners agree (%u needed)%s", d->support, p->agree, required ? ", a trusted worker among them" : "");
+        (void) snprintf (d->reason, sizeof d->reason, "%u owners agree (%u needed)%s%s%s", d->support, p->agree, required ? ", a trusted worker among them" : "",
+                         dissent.len ? "; tolerated: " : "", buf_str (&dissent));
     } else if (d->against) {
         /* Under "block" no further vote can settle it, but they tell one liar from a build that never repeats. */
         d->state = room ? STATE_DISPUTED : STATE_UNREPRODUCIBLE;
         d->final = !room;
         wants (d, t.support > t.second && t.support >= p->agree ? 1 : p->agree > t.support ? p->agree - t.support : 1, lacks_trusted, room);
-        (void) snprintf (d->reason, sizeof d->reason, "%u owners for the most common outcome, %u otherwise, of %u votes (at most %u replicas)", d->support,
-                         d->against, d->votes, p->max_replicas);
+        (void) snprintf (d->reason, sizeof d->reason, "%s (%u votes, at most %u replicas)", buf_str (&dissent), d->votes, p->max_replicas);
     } else if (p->agree > in->owners || (required && in->trusted_owners == 0) || (p->lineages > 1 && p->lineages > in->images)) {
         d->state = STATE_UNSATISFIABLE;
         d->final = true;

@@ -40,7 +40,7 @@ struct decision {
     unsigned want;           /* more replicas wanted now, of other owners; 0: none */
     bool want_trusted;       /* one of them a trusted worker */
     bool final;
-    char reason[256];
+    char reason[256];        /* where outcomes differ: "one against all: owner ...", "everyone differs: ...", "owners are divided: ..." */
 };
 void rule_decide (const struct rule_input *in, struct decision *out);
 

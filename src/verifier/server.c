@@ -11,6 +11,7 @@
 #include "verifier/judge.h"
 #include "verifier/logbook.h"
 #include "verifier/rule.h"
+#include "verifier/votes.h"
 
 #define TURN 256               /* messages taken in before the disk is synced */
 #define BATCH 512              /* events asked for at once */
@@ -212,52 +213,6 @@ static void answer (struct server *s, const struct net_in *in, const struct msg 
         log_debug ("answer not sent reason=%s", e.msg);
 }
 
-struct bundle {
-    struct buf own[256];
-    struct bytes list[256];
-    size_t n, bytes;
-};
-
-static void bundle_add (struct bundle *b, struct bytes envelope)
-{
-    if (b->n == 256 || b->bytes + envelope.len > (3u << 20))
-        return;
-    buf_add (&b->own[b->n], envelope.p, envelope.len);
-    b->list[b->n] = buf_bytes (&b->own[b->n]);
-    b->bytes += envelope.len;
-    b->n++;
-}
-
-struct named {
-    const struct verdict *verdict;
-    struct bundle *bundle;
-};
-
-/* Of all results of the step those that the verdict looked at, which it names in the same order. */
-static int add_result (void *arg, const struct ledger_vote *v, struct bytes result)
-{
-    const struct named *n = arg;
-    for (size_t i = 0; i < n->verdict->count; i++)
-        if (digest_eq (&n->verdict->counts[i].result, &v->result)) {
-            bundle_add (n->bundle, result);
-            break;
-        }
-    return 0;
-}
-
-static int add_results (struct server *s, const struct ledger_step *step, struct bytes envelope, struct bundle *b, struct err *e)
-{
-    struct envelope v = { 0 };
-    struct verdict verdict;
-    int rc = envelope_open_json (envelope, TYPE_INTOTO, &v, e);
-    if (rc == 0 && (rc = verdict_parse (v.body, &verdict, e)) == 0) {
-        rc = ledger_votes (s->ledger, step->key, step->round, add_result, &(struct named){ &verdict, b }, e);
-        verdict_release (&verdict);
-    }
-    envelope_release (&v);
-    return rc;
-}
-
 static int visible (struct server *s, const struct principal *who, const struct digest *sub, struct err *e)
 {
     BUF (raw);
@@ -273,37 +228,87 @@ static int visible (struct server *s, const struct principal *who, const struct 
     return rc;
 }
 
+/* The step, for one who may see its project. */
+static int find_step (struct server *s, const struct principal *who, const struct digest *id, struct bytes name, struct ledger_step *step, struct err *e)
+{
+    if (visible (s, who, id, e) == -1)
+        return -1;
+    int found = ledger_step_find (s->ledger, id, name, step, e);
+    return found == 1 ? 0 : found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the submission has no step of that name");
+}
+
+/* From here on no further vote is taken on the step, in a turn of its own. */
+static int close_votes (struct server *s, const struct digest *id, struct bytes name, struct ledger_step *step, struct err *e)
+{
+    if (ledger_begin (s->ledger, e) == -1)
+        return -1;
+    if (judge_close (&s->judge, id, name, time_now_us (), e) == -1 || ledger_commit (s->ledger, e) == -1) {
+        ledger_rollback (s->ledger);
+        return -1;
+    }
+    return ledger_step_find (s->ledger, id, name, step, e) == -1 ? -1 : 0;
+}
+
 static int on_verdict_get (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
 {
     const struct msg_verdict_get *g = &q->u.verdict_get;
     struct ledger_step step;
     BUF (verdict);
-    if (visible (s, who, &g->id, e) == -1)
+    if (find_step (s, who, &g->id, g->step, &step, e) == -1)
         return -1;
-    int found = ledger_step_find (s->ledger, &g->id, g->step, &step, e);
-    if (found != 1)
-        return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the submission has no step of that name");
-    found = 0;
+    if (g->results == 1 && !(who->roles & (ROLE_ADMIN | ROLE_VIEWER | ROLE_SUBMITTER)))
+        return err_code (e, EC_NOT_ALLOWED, "%s may not read results (roles admin, viewer, submitter)", who->name);
+    bool agreed = step.state == STATE_TRUSTED || step.state == STATE_FAILED;
+    if (g->results == 1 && step.final && !agreed && close_votes (s, &g->id, g->step, &step, e) == -1)
+        return -1;
+    int found = 0;
     if (g->results != 2 && (who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)) && step.said && step.state == STATE_PROVISIONAL)
         found = judge_reveal (&s->judge, &g->id, g->step, time_now_us (), &verdict, e);
     if (found == 0)
         found = ledger_verdict_get (s->ledger, step.key, &verdict, e);
     if (found != 1)
         return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "no verdict yet");
-    if (g->results == 1 && !(who->roles & (ROLE_ADMIN | ROLE_VIEWER | ROLE_SUBMITTER)))
-        return err_code (e, EC_NOT_ALLOWED, "%s may not read results (roles admin, viewer, submitter)", who->name);
-    struct bundle *b = xcalloc (1, sizeof *b);
-    bundle_add (b, buf_bytes (&verdict));
-    int rc = g->results == 1 && step.final ? add_results (s, &step, buf_bytes (&verdict), b, e) : 0;
-    if (rc == 0) {
-        struct msg m = MSG_INIT (bundle, q->request);
-        m.u.bundle.envelopes = (struct bytes_list){ b->list, b->n };
-        answer (s, in, &m);
-    }
-    for (size_t i = 0; i < b->n; i++)
-        buf_release (&b->own[i]);
-    free (b);
-    return rc;
+    struct vote_list *CLEANUP (vote_list_release) b = vote_list_new ();
+    vote_list_add (b, buf_bytes (&verdict));
+    if (g->results == 1 && step.final && votes_results (s->ledger, &step, buf_bytes (&verdict), b, e) == -1)
+        return -1;
+    struct msg m = MSG_INIT (bundle, q->request);
+    m.u.bundle.envelopes = (struct bytes_list){ b->list, b->n };
+    answer (s, in, &m);
+    return 0;
+}
+
+static int disputed (const struct ledger_step *step, struct err *e)
+{
+    if (step->said && step->state == STATE_DISPUTED)
+        return 0;
+    return err_code (e, EC_CONFLICT, "the step is %s, not disputed", step->said ? step_state_name ((enum step_state) step->state) : "pending");
+}
+
+static int on_votes_get (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
+{
+    struct ledger_step step;
+    struct vote_list *CLEANUP (vote_list_release) b = vote_list_new ();
+    struct msg m = MSG_INIT (votes, q->request);
+    if (find_step (s, who, &q->u.votes_get.id, q->u.votes_get.step, &step, e) == -1 || disputed (&step, e) == -1
+        || votes_outline (s->ledger, realm_roster (s->rl), &step, b, e) == -1)
+        return -1;
+    m.u.votes.votes = (struct bytes_list){ b->list, b->n };
+    answer (s, in, &m);
+    return 0;
+}
+
+static int on_votes_close (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
+{
+    struct ledger_step step;
+    char hex[DIGEST_HEX];
+    const struct msg_votes_close *c = &q->u.votes_close;
+    if (find_step (s, who, &c->id, c->step, &step, e) == -1 || disputed (&step, e) == -1 || close_votes (s, &c->id, c->step, &step, e) == -1)
+        return -1;
+    log_info ("no further votes id=%.12s step=%s by=%s", digest_hex (&c->id, hex), step.name, who->name);
+    struct msg ok = MSG_INIT (ok, q->request);
+    answer (s, in, &ok);
+    return 0;
 }
 
 /* ---- the log ---- */
@@ -357,7 +362,7 @@ static int on_cosign (struct server *s, const struct net_in *in, const struct ms
 static int handle (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
 {
     struct msg m;
-    static const enum msg_type taken[] = { MSG_hello, MSG_ping, MSG_verdict_get, MSG_checkpoint_get, MSG_proof_get, MSG_cosign };
+    static const enum msg_type taken[] = { MSG_hello, MSG_ping, MSG_verdict_get, MSG_votes_get, MSG_votes_close, MSG_checkpoint_get, MSG_proof_get, MSG_cosign };
     bool known = false;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         known = known || q->type == taken[i];
@@ -367,6 +372,10 @@ static int handle (struct server *s, const struct net_in *in, const struct msg *
         return err_code (e, EC_NOT_ALLOWED, "%s may not send %s", who->name, msg_name (q->type));
     if (q->type == MSG_verdict_get)
         return on_verdict_get (s, in, q, who, e);
+    if (q->type == MSG_votes_get)
+        return on_votes_get (s, in, q, who, e);
+    if (q->type == MSG_votes_close)
+        return on_votes_close (s, in, q, who, e);
     if (q->type == MSG_checkpoint_get)
         return on_checkpoint_get (s, in, q, e);
     if (q->type == MSG_proof_get)

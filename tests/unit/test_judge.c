@@ -466,3 +466,46 @@ Test (judge, a_submission_that_nobody_may_make_is_no_submission, .timeout = 60)
     ledger_close (&l);
     drop_world ();
 }
+
+/* Once results of a step that was not agreed on are shown, nobody can repeat one and be counted; a retry opens it anew. */
+Test (judge, what_was_shown_takes_no_further_vote, .timeout = 60)
+{
+    BUF (raw);
+    struct err e = ERR_INIT;
+    make_world ();
+    struct ledger *l = open_ledger (":memory:");
+    struct judge j = judge_on (l);
+    struct digest id = make_submission (&(struct policy_words){ .agree = 2 }, &raw);
+    apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+    for (int i = 0; i < 2; i++) {
+        BUF (payload);
+        make_payload (&id, i, i ? "bits" : "other bits", GOOD, 1, &payload);
+        apply (l, 2 + (uint64_t) i, "artifact-completed", &id, i, buf_bytes (&payload));
+    }
+    struct ledger_step s = step_of (l, &id);
+    cr_assert (s.state == STATE_DISPUTED && !s.final);
+    cr_assert_eq (ledger_begin (l, &e), 0);
+    cr_assert_eq (judge_close (&j, &id, bytes_str ("build"), NOW + 130000000, &e), 0, "%s", e.msg);
+    cr_assert_eq (judge_close (&j, &id, bytes_str ("build"), NOW + 130000000, &e), 0, "%s", e.msg);
+    cr_assert_eq (judge_close (&j, &id, bytes_str ("none"), NOW + 130000000, &e), 0, "%s", e.msg);
+    cr_assert_eq (ledger_commit (l, &e), 0);
+    s = step_of (l, &id);
+    cr_assert (s.state == STATE_UNREPRODUCIBLE && s.final && s.votes == 2);
+    for (int i = 0; i < 3; i++) { /* an owner that had not voted, and two that had, by new leases */
+        BUF (payload);
+        make_payload (&id, 2 - i, "bits", GOOD, 7, &payload);
+        apply (l, 4 + (uint64_t) i, "artifact-completed", &id, 2 - i, buf_bytes (&payload));
+        s = step_of (l, &id);
+        cr_assert (s.state == STATE_UNREPRODUCIBLE && s.votes == 2);
+    }
+    apply (l, 7, "retried", &id, -1, bytes_of (NULL, 0));
+    for (int i = 0; i < 2; i++) {
+        BUF (payload);
+        make_payload (&id, i, "bits", GOOD, 9, &payload);
+        apply (l, 8 + (uint64_t) i, "artifact-completed", &id, i, buf_bytes (&payload));
+    }
+    s = step_of (l, &id);
+    cr_assert (s.state == STATE_TRUSTED && s.votes == 2);
+    ledger_close (&l);
+    drop_world ();
+}

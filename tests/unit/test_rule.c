@@ -181,3 +181,23 @@ Test (policy, the_strictest_of_each_field_in_any_order)
     }
     cr_assert (policy_isolation_ok (ISOLATION_BWRAP, ISOLATION_QEMU) && !policy_isolation_ok (ISOLATION_QEMU, ISOLATION_BWRAP | ISOLATION_NONE));
 }
+
+Test (rule, the_reason_tells_one_against_all_from_everyone_differs)
+{
+    static const struct { const char *votes; bool block; const char *reason; } t[] = {
+        { "a1 b1 c1 d2", true, "one against all: owner d differs from 3 others, who agree" },
+        { "a1 b1 c1 d2", false, "tolerated: one against all: owner d differs" },
+        { "a2 b1 c1", true, "one against all: owner a differs from 2 others" },
+        { "a1 a2 b1 c1", true, "one against all: owner a, at odds with itself, differs from 2 others" },
+        { "a1 b2 c3 d4", true, "everyone differs: no two of 4 owners agree" },
+        { "a1 b2", true, "everyone differs: no two of 2 owners agree" },
+        { "a1 a2", true, "the workers of owner a disagree with each other" },
+        { "a1 b1 c2 d2", true, "owners are divided: 2 agree, and 2 differ from them" },
+        { "a1 b1 c2 d3", true, "owners are divided: 2 agree, and 2 differ from them" },
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        struct decision d = decide (t[i].votes, 2, false, t[i].block, 9, 9);
+        cr_assert_not_null (strstr (d.reason, t[i].reason), "%s: %s", t[i].votes, d.reason);
+    }
+    cr_assert_null (strstr (decide ("a1 b1", 2, false, true, 9, 9).reason, "against"));
+}
