@@ -190,15 +190,15 @@ static void wait_for_go (uint8_t go[GO_SIZE])
 /* A guest that was resumed has the randomness and the time of its snapshot: nothing may run before it has its own. */
 static void wake (const uint8_t go[GO_SIZE])
 {
-    struct {
-        struct rand_pool_info info;
-        uint8_t seed[GO_SEED];
-    } pool = { .info = { .entropy_count = GO_SEED * 8, .buf_size = GO_SEED } };
+    _Alignas (struct rand_pool_info) uint8_t pool[sizeof (struct rand_pool_info) + GO_SEED];
+    struct rand_pool_info *info = (struct rand_pool_info *) pool;
     uint64_t ns = get (go + 8);
     struct timespec t = { (time_t) (ns / 1000000000), (long) (ns % 1000000000) };
-    memcpy (pool.info.buf, go + 24, GO_SEED);
+    info->entropy_count = GO_SEED * 8;
+    info->buf_size = GO_SEED;
+    memcpy (info->buf, go + 24, GO_SEED);
     int fd = open ("/dev/urandom", O_RDWR | O_CLOEXEC);
-    if (fd == -1 || ioctl (fd, RNDADDENTROPY, &pool) == -1 || ioctl (fd, RNDRESEEDCRNG) == -1)
+    if (fd == -1 || ioctl (fd, RNDADDENTROPY, info) == -1 || ioctl (fd, RNDRESEEDCRNG) == -1)
         broken ("randomness: %s", strerror (errno));
     close (fd);
     if (clock_settime (CLOCK_REALTIME, &t) == -1)
