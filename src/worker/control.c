@@ -49,7 +49,7 @@ int control_open (const char *state, struct err *e)
     int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink (path);
     mode_t mask = umask (0177);
-    int rc = fd == -1 ? -1 : bind (fd, (struct sockaddr *) &sa, sizeof sa);
+    int rc = folder == -1 || fd == -1 ? -1 : bind (fd, (struct sockaddr *) &sa, sizeof sa);
     umask (mask);
     if (rc == -1 || listen (fd, 8) == -1) {
         err_errno (e, "%s", path);
@@ -122,7 +122,7 @@ static int ask_once (const char *state, const char *word, struct buf *said, stru
     CLEANUP (fd_close) int folder = address (state, &sa);
     CLEANUP (fd_close) int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int64_t until = time_mono_ms () + ANSWER_MS, left;
-    if (fd == -1 || connect (fd, (struct sockaddr *) &sa, sizeof sa) == -1)
+    if (folder == -1 || fd == -1 || connect (fd, (struct sockaddr *) &sa, sizeof sa) == -1)
         return err_set (e, ERR_UNREACHABLE, "%.*s: no worker runs there: %s (start assay-worker)", (int) (strlen (state) - strlen ("/state")), state, strerror (errno));
     CLEANUP (free_ptr) char *line = xasprintf ("%s\n", word); /* in one piece: it answers what came, and closes */
     if (send (fd, line, strlen (line), MSG_NOSIGNAL) != (ssize_t) strlen (line))
