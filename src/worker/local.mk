@@ -21,4 +21,4 @@ assay_guest_SOURCES = src/worker/guest/init.c src/worker/guest/job.c src/worker/
 	src/worker/guest/pack.c src/worker/guest/pack.h
 assay_guest_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/src
 assay_guest_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -O2 -fstack-protector-strong -fno-pie -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-assay_guest_LDFLAGS = -static -no-pie -Wl,--build-id=none -s
+assay_guest_LDFLAGS = -static -Wl,--build-id=none -s
