@@ -9,6 +9,7 @@
 #include "base/file.h"
 
 #define SCHEMA 3
+#define TILE_ID(level, n) ((int64_t) (level) << 56 | (int64_t) (n))
 #define KEPT "16" /* cosignatures of a witness */
 
 static const char schema[] =
@@ -28,7 +29,7 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS verdict (idx INTEGER PRIMARY KEY, step INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;"
     "CREATE INDEX IF NOT EXISTS verdict_step ON verdict (step, idx);"
-    "CREATE TABLE IF NOT EXISTS tile (level INTEGER NOT NULL, n INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (level, n)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS tree (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;" /* by TILE_ID */
     "CREATE TABLE IF NOT EXISTS cosignature (size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL, PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
 
@@ -73,8 +74,8 @@ static const char *const texts[Q_COUNT] = {
     [Q_SENT] = "DELETE FROM outbox WHERE id = ?1",
     [Q_STEPS_ALL] = "SELECT " STEP " WHERE key > ?1 ORDER BY key LIMIT ?2",
     [Q_STEPS_VOTED] = "SELECT " STEP " WHERE key IN (SELECT DISTINCT step FROM vote WHERE worker = ?1 AND step > ?2 AND time >= ?3 ORDER BY step LIMIT ?4) ORDER BY key",
-    [Q_TILE_PUT] = "INSERT OR REPLACE INTO tile (level, n, hashes) VALUES (?1, ?2, ?3)",
-    [Q_TILE_GET] = "SELECT hashes FROM tile WHERE level = ?1 AND n = ?2",
+    [Q_TILE_PUT] = "INSERT OR REPLACE INTO tree (tile, hashes) VALUES (?1, ?2)",
+    [Q_TILE_GET] = "SELECT hashes FROM tree WHERE tile = ?1",
     [Q_COSIGN] = "INSERT OR REPLACE INTO cosignature (size, name, line) VALUES (?1, ?2, ?3)",
     [Q_COSIGN_TRIM] = "DELETE FROM cosignature WHERE name = ?1 AND size < (SELECT min(size) FROM (SELECT size FROM cosignature WHERE name = ?1 ORDER BY size DESC LIMIT " KEPT "))",
     [Q_COSIGNED] = "SELECT size, name FROM cosignature ORDER BY size DESC, name",
@@ -96,7 +97,10 @@ struct ledger {
         uint64_t n;              /* hashes in the level */
         bool dirty;
     } tail[TLOG_LEVELS];
-    struct digest read[TLOG_TILE]; /* the tile that was read last */
+    struct digest read[TLOG_TILE]; /* the tile that was read last; none while read_count is 0. It is a full one, which never changes but by a rollback */
+    unsigned read_level;
+    uint64_t read_n;
+    int read_count;
     bool lost;                     /* the tails are not what the disk has: they are read again before the next turn */
 };
 
@@ -159,8 +163,7 @@ static int64_t number (struct ledger *l, const char *text)
 static int tile_read (struct ledger *l, unsigned level, uint64_t n, struct digest out[TLOG_TILE], struct err *e)
 {
     sqlite3_stmt *q = query (l, Q_TILE_GET);
-    sqlite3_bind_int64 (q, 1, level);
-    sqlite3_bind_int64 (q, 2, (int64_t) n);
+    sqlite3_bind_int64 (q, 1, TILE_ID (level, n));
     int rc = sqlite3_step (q), count = 0;
     if (rc == SQLITE_ROW) {
         int bytes = sqlite3_column_bytes (q, 0);
@@ -177,14 +180,19 @@ static int tile_read (struct ledger *l, unsigned level, uint64_t n, struct diges
 static int tails_load (struct ledger *l, struct err *e)
 {
     l->lost = true;
+    l->read_count = 0;
     for (unsigned level = 0; level < TLOG_LEVELS; level++) {
         struct tail *t = &l->tail[level];
         char text[128];
-        (void) snprintf (text, sizeof text, "SELECT coalesce(max(n), -1) FROM tile WHERE level = %u", level);
+        (void) snprintf (text, sizeof text, "SELECT coalesce(max(tile), -2) FROM tree WHERE tile >= %lld AND tile < %lld", (long long) TILE_ID (level, 0),
+                         (long long) TILE_ID (level + 1, 0));
         int64_t last = number (l, text);
         memset (t, 0, sizeof *t);
+        if (last == -1)
+            return fail (l, e, "tiles");
         if (last < 0)
-            continue;
+            continue; /* none yet */
+        last -= TILE_ID (level, 0);
         int count = tile_read (l, level, (uint64_t) last, t->v, e);
         if (count <= 0)
             return count == -1 ? -1 : err_set (e, ERR_DAMAGED, "verdict log: tile %u/%lld is empty", level, (long long) last);
@@ -203,9 +211,8 @@ static int tail_write (struct ledger *l, unsigned level, struct err *e)
     struct tail *t = &l->tail[level];
     uint64_t n = (t->n - 1) / TLOG_TILE;
     sqlite3_stmt *q = query (l, Q_TILE_PUT);
-    sqlite3_bind_int64 (q, 1, level);
-    sqlite3_bind_int64 (q, 2, (int64_t) n);
-    sqlite3_bind_blob (q, 3, t->v, (int) ((t->n - n * TLOG_TILE) * sizeof *t->v), SQLITE_STATIC);
+    sqlite3_bind_int64 (q, 1, TILE_ID (level, n));
+    sqlite3_bind_blob (q, 2, t->v, (int) ((t->n - n * TLOG_TILE) * sizeof *t->v), SQLITE_STATIC);
     t->dirty = false;
     return run (l, q, "tile", e);
 }
@@ -244,11 +251,17 @@ static int tree_tile (void *arg, unsigned level, uint64_t n, const struct digest
     }
     if (l->lost)
         return err_code (e, EC_INTERNAL, "verdict log: it cannot be read now");
-    int got = level < TLOG_LEVELS ? tile_read (l, level, n, l->read, e) : 0;
-    if (got <= 0)
-        return got == -1 ? -1 : err_code (e, EC_NOT_FOUND, "verdict log: no tile %u/%llu", level, (unsigned long long) n);
+    if (l->read_count == 0 || l->read_level != level || l->read_n != n) {
+        l->read_count = 0;
+        int got = level < TLOG_LEVELS ? tile_read (l, level, n, l->read, e) : 0;
+        if (got <= 0)
+            return got == -1 ? -1 : err_code (e, EC_NOT_FOUND, "verdict log: no tile %u/%llu", level, (unsigned long long) n);
+        l->read_level = level;
+        l->read_n = n;
+        l->read_count = got;
+    }
     *hashes = l->read;
-    *count = (size_t) got;
+    *count = (size_t) l->read_count;
     return 0;
 }
 
@@ -346,6 +359,8 @@ int ledger_begin (struct ledger *l, struct err *e)
 {
     if (l->lost && tails_load (l, e) == -1)
         return -1;
+    if (l->tail[0].n != l->index)
+        return err_code (e, EC_INTERNAL, "verdict log: %llu verdicts, and its tree has %llu", (unsigned long long) l->index, (unsigned long long) l->tail[0].n);
     l->position_begun = l->position;
     l->index_begun = l->index;
     l->roster_begun = l->roster;
