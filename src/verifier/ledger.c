@@ -254,8 +254,8 @@ static int tree_tile (void *arg, unsigned level, uint64_t n, const struct digest
     if (l->read_count == 0 || l->read_level != level || l->read_n != n) {
         l->read_count = 0;
         int got = level < TLOG_LEVELS ? tile_read (l, level, n, l->read, e) : 0;
-        if (got <= 0)
-            return got == -1 ? -1 : err_code (e, EC_NOT_FOUND, "verdict log: no tile %u/%llu", level, (unsigned long long) n);
+        if (got != (int) TLOG_TILE) /* not the last: it is full, or lost */
+            return got == -1 ? -1 : err_code (e, EC_INTERNAL, "verdict log: tile %u/%llu has %d hashes (the database is damaged)", level, (unsigned long long) n, got);
         l->read_level = level;
         l->read_n = n;
         l->read_count = got;

@@ -61,6 +61,12 @@ while [ $n -lt "$pushes" ] || kill -0 $killer 2>/dev/null; do
         grep -oE '^[0-9a-f]{64}' "$scratch/push.out" >>"$scratch/acknowledged"
         sent=$((sent + 1))
     fi
+    # what was seen of the log of verdicts is never taken back, whoever is killed
+    if [ $((n % 20)) = 0 ]; then
+        seen=0
+        assay --timeout 2s audit >/dev/null 2>"$scratch/audit.err" || seen=$?
+        [ $seen != 6 ] || fail "audit: $(cat "$scratch/audit.err")"
+    fi
 done
 wait $killer || true
 until_true 60 assay flush -C "$repo"
@@ -78,6 +84,7 @@ while [ "$before" != 0 ]; do
     [ $left -gt 0 ] || { assay status | head -n 20; fail "$now are still open"; }
 done
 timeout 60 assay watch --since 1 --until-idle --json >"$scratch/events" || fail "watch"
+expect 0 assay audit
 grep '"kind":"verdict"' "$scratch/events" | grep -E '"state":"(trusted|failed|unreproducible|unsatisfiable|cancelled|expired)"' \
     | sed 's/.*"id":"\([0-9a-f]*\)".*"state":"\([a-z]*\)".*/\1 \2/' | sort >"$scratch/verdicts"
 sort "$scratch/acknowledged" >"$scratch/ack.sorted"
