@@ -30,12 +30,12 @@ _assay() {
     --trust) COMPREPLY=($(compgen -W 'trusted maybe' -- "$cur")); return ;;
     --dissent) COMPREPLY=($(compgen -W 'block tolerate' -- "$cur")); return ;;
     --isolation) COMPREPLY=($(compgen -W 'qemu bwrap' -- "$cur")); return ;;
-    --kind) COMPREPLY=($(compgen -W 'submitted leased declined handed-back error artifact-completed replicate verdict exhausted cancelled expired retried' -- "$cur")); return ;;
+    --kind) COMPREPLY=($(compgen -W 'submitted leased declined handed-back error artifact-completed drawn replicate verdict fallen exhausted cancelled expired retried challenged sidelined refused' -- "$cur")); return ;;
     --trusted) [ "$command" = policy ] && COMPREPLY=($(compgen -W 'required optional' -- "$cur")); return ;;
     --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
     case $command in
-    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry attest diff verify audit image store worker lab' ;;
+    '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry challenge draw attest diff verify audit image store worker lab' ;;
     init) options='--workers --trusted'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
@@ -51,7 +51,8 @@ _assay() {
     log) options='-f --follow'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     get) options='-d --directory --provisional --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     cancel) _assay_steps id; return ;;
-    retry) _assay_steps step; return ;;
+    retry | challenge) _assay_steps step; return ;;
+    draw) options='--json'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     attest) options='--json -o --output --roster --format --log --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     diff) options='--html --json --brief --close'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     verify) options='--root --project --step --commit --witnesses'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;

@@ -512,7 +512,7 @@ static int on_enrol (struct call *c, struct err *e)
 {
     const struct msg_enrol *q = &c->m->u.enrol;
     const struct principal *same = roster_find (c->i->roster, c->token->name);
-    if (check_proof (c, q, e) == -1)
+    if (check_proof (c, q, e) == -1 || keys_check (q->sign_key.b, q->transport_key.b, q->seal_key.b, e) == -1)
         return -1;
     if (same && (memcmp (same->sign_key, q->sign_key.b, 32) != 0 || memcmp (same->transport_key, q->transport_key.b, 32) != 0
                  || memcmp (same->seal_key, q->seal_key.b, 32) != 0))

@@ -328,3 +328,20 @@ int rootkey_ask (char *pass, size_t size)
     (void) file_write_all (fd, "\n", 1);
     return rc;
 }
+
+/* X25519 takes 2^255 - 19 to 2^256 - 1 for smaller numbers, and some points for no point at all (RFC 7748, 5 and 6.1). */
+static bool x25519_plain (const uint8_t k[32])
+{
+    static const uint8_t some[32] = { 9 };
+    uint8_t out[crypto_scalarmult_BYTES];
+    bool top = k[31] == 0x7f && k[0] >= 0xed;
+    for (int i = 1; i < 31; i++)
+        top = top && k[i] == 0xff;
+    return k[31] < 0x80 && !top && crypto_scalarmult (out, some, k) == 0;
+}
+
+int keys_check (const uint8_t sign[32], const uint8_t transport[32], const uint8_t seal[32], struct err *e)
+{
+    const char *wrong = !crypto_core_ed25519_is_valid_point (sign) ? "signing" : !x25519_plain (transport) ? "transport" : !x25519_plain (seal) ? "sealing" : NULL;
+    return wrong ? err_code (e, EC_MALFORMED, "the %s key is not written as keys are (make keys with `assay enrol`)", wrong) : 0;
+}

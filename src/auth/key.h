@@ -21,6 +21,10 @@ int keys_save (const struct keys *k, const char *path, struct err *e); /* refuse
 int keys_load (struct keys *k, const char *path, struct err *e);
 void keys_release (struct keys *k);
 
+/* Public halves from outside, in the one form that a key has: another writing of the same key would be another principal's name for it.
+ * EC_MALFORMED if one is not, or is no key that a secret can have. */
+int keys_check (const uint8_t sign[32], const uint8_t transport[32], const uint8_t seal[32], struct err *e);
+
 /* The root key: `pass` NULL or "" for an unprotected file. rootkey_load asks the callback only when the file is protected. */
 int rootkey_make (struct sign_key *k, struct err *e);
 int rootkey_save (const struct sign_key *k, const char *path, const char *pass, struct err *e);

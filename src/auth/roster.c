@@ -172,6 +172,10 @@ static int add_enrol (struct roster *r, const struct msg_roster_entry *b, struct
         same = map_find (r, &r->by_sign, KEY_SIGN, bytes_of (p->sign_key, 32));
     if (!same)
         same = map_find (r, &r->by_seal, KEY_SEAL, bytes_of (p->seal_key, 32));
+    if (!same) /* both are X25519: one secret must not have two names */
+        same = map_find (r, &r->by_seal, KEY_SEAL, bytes_of (p->transport_key, 32));
+    if (!same)
+        same = map_find (r, &r->by_transport, KEY_TRANSPORT, bytes_of (p->seal_key, 32));
     if (same) {
         err_code (e, EC_CONFLICT, "%s: has a key of %s (each principal has keys of its own)", p->name, same->name);
         goto bad;

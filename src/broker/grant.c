@@ -97,7 +97,7 @@ static int plan_open (struct server *s, const struct step_row *row, struct plan 
         int found = state_step_find (s->state, &p->c.sub.id, needs->v[i], &need, e);
         if (found != 1)
             return found == -1 ? -1 : err_code (e, EC_INTERNAL, "step %s needs one that is not there", row->name);
-        bool trusted = need.job.state == JOB_DECIDED && !strcmp (need.state, "trusted");
+        bool trusted = !strcmp (need.state, "trusted");
         p->early = p->early || !trusted;
         p->inputs[i] = trusted ? need.digest : need.usable;
         if (digest_zero (&p->inputs[i]))
@@ -379,6 +379,32 @@ static int give_up (struct server *s, struct plan *p, const char *why, struct er
     return step_apply (s, &p->c, JOB_EXHAUST, 0, why, e);
 }
 
+int challenge_fits (struct server *s, const struct context *c, struct err *e)
+{
+    struct plan *p = xcalloc (1, sizeof *p);
+    const char **used = NULL;
+    size_t trusted = 0;
+    int rc = -1;
+    if (plan_open (s, &c->step, p, e) == 0 && plan_owners (s, p, e) == 0) {
+        used = xcalloc (p->used.n, sizeof *used);
+        for (size_t i = 0; i < p->used.n; i++)
+            used[i] = p->used.v[i];
+        rc = roster_owners_but (realm_roster (s->rl), bytes_str (c->sub.project), &p->step.u.step.labels, used, p->used.n, &trusted)
+                 ? 0
+                 : err_code (e, EC_CONFLICT, "every owner that fits has voted on step %s, or has read its artifact", c->step.name);
+    }
+    free (used);
+    plan_release (p);
+    free (p);
+    return rc;
+}
+
+static int by_name (const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return strcmp (x->name, y->name);
+}
+
 /* Returns how many leases were given, or -1. */
 static int give_step (struct server *s, const struct step_row *row, int64_t now, struct err *e)
 {
@@ -406,6 +432,7 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
         if (s->avoid[i].step == row->key && s->avoid[i].until > mono)
             avoided[d.avoid_count++] = s->avoid[i].worker;
     candidates (s, p, c);
+    qsort (c, n, sizeof *c, by_name); /* so that the draw does not depend on who came first */
     randombytes_buf (chance.seed, sizeof chance.seed);
     count = schedule_pick (c, n, &d, schedule_chance, &chance, picked);
     if (count && draw_event (s, p, &d, &chance, c, n, picked, count, e) == -1)
@@ -415,7 +442,7 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     if (!count && !row->job.open && beyond_all (s, p, pol.isolation, why, sizeof why) && give_up (s, p, why, e) == -1)
         given = -1;
     for (size_t i = 0; i < count && given != -1; i++)
-        given = give (s, p, &s->workers[picked[i]], c[picked[i]].trusted, now, e) == -1 ? -1 : given + 1;
+        given = give (s, p, worker_find (s, c[picked[i]].name), c[picked[i]].trusted, now, e) == -1 ? -1 : given + 1;
 out:
     plan_release (p);
     free (p);

@@ -181,7 +181,7 @@ static const struct {
     { MSG_decline, on_decline, true },    { MSG_log, on_log, false },             { MSG_result, on_result, true },
     { MSG_handback, on_handback, true },  { MSG_holding, on_holding, true },      { MSG_replay, on_replay, false },
     { MSG_verdict, on_verdict, true },    { MSG_replicate, on_replicate, true },  { MSG_usable, on_usable, true },
-    { MSG_report, on_report, true },      { MSG_terms, on_terms, false },
+    { MSG_report, on_report, true },      { MSG_terms, on_terms, false },       { MSG_challenge, on_challenge, true },
 };
 
 /* A part of the turn that leaves nothing behind when it fails. */

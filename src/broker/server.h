@@ -136,6 +136,7 @@ const struct principal *submission_signer (struct server *s, struct bytes envelo
 int on_submit (struct ask *a, struct err *e);
 int on_cancel (struct ask *a, struct err *e);
 int on_retry (struct ask *a, struct err *e);
+int on_challenge (struct ask *a, struct err *e);
 int on_status_get (struct ask *a, struct err *e);
 int on_submission_get (struct ask *a, struct err *e);
 int steps_expire (struct server *s, struct err *e);
@@ -149,6 +150,8 @@ int context_of_step (struct server *s, int64_t step, struct context *c, struct e
 void context_release (struct context *c);
 /* Apply an event to the step, do its actions, write it. reason: of the leases that end. */
 int step_apply (struct server *s, struct context *c, enum job_event event, unsigned more, const char *reason, struct err *e);
+/* Is there an owner left that may build the step, by the roster? EC_CONFLICT if not. */
+int challenge_fits (struct server *s, const struct context *c, struct err *e);
 int needs_check (struct server *s, const struct sub_row *sub, struct err *e); /* start, or give up, the steps that waited for others */
 
 /* fleet.c */

@@ -270,7 +270,7 @@ static int inputs_of (const struct listed *l, const struct msg_step *st, struct 
     int ready = 1;
     for (size_t i = 0; i < st->needs.n && i < 64; i++) {
         const struct step_row *need = listed_find (l, st->needs.v[i]);
-        bool trusted = need && need->job.state == JOB_DECIDED && !strcmp (need->state, "trusted");
+        bool trusted = need && !strcmp (need->state, "trusted"); /* also while it is challenged */
         if (need && need->job.state == JOB_DECIDED && !trusted) {
             *blame = need;
             return -1;
@@ -353,6 +353,12 @@ int needs_check (struct server *s, const struct sub_row *sub, struct err *e)
 
 /* ---- cancel, retry, expiry ---- */
 
+/* Its newest verdict is the last word, whatever the step does besides. */
+static bool settled (const struct step_row *st)
+{
+    return !strcmp (st->state, "trusted") || !strcmp (st->state, "failed");
+}
+
 static int may_change (const struct ask *a, const struct sub_row *sub, struct err *e)
 {
     if ((a->sender->roles & ROLE_ADMIN) || (principal_project (a->sender, bytes_str (sub->project)) && !strcmp (sub->submitter, a->sender->name)))
@@ -428,6 +434,36 @@ int on_retry (struct ask *a, struct err *e)
     return rc;
 }
 
+/* One more owner for what is decided, so that people can look for liars where nobody has. What was decided holds until its vote says otherwise. */
+int on_challenge (struct ask *a, struct err *e)
+{
+    const struct msg_challenge *q = &a->m->u.challenge;
+    struct context c = { 0 };
+    if (context_find (a->s, &q->id, q->step, &c, e) == -1) {
+        context_release (&c);
+        return -1;
+    }
+    int rc = may_change (a, &c.sub, e);
+    if (rc == 0 && c.sub.expires <= a->now)
+        rc = err_code (e, EC_EXPIRED, "the submission expired (push again)");
+    if (rc == 0 && (c.step.job.state != JOB_DECIDED || !settled (&c.step)))
+        rc = err_code (e, EC_CONFLICT, "step %s is %s (only what is trusted or failed can be challenged)", c.step.name, c.step.job.state == JOB_DECIDED ? c.step.state : "still open");
+    if (rc == 0)
+        rc = challenge_fits (a->s, &c, e);
+    if (rc == 0)
+        rc = event_add (a->s, &(struct event_fields){ .kind = "challenged", .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = c.step.state,
+                                                      .reason = a->sender->name }, NULL, e);
+    if (rc == 0)
+        rc = step_apply (a->s, &c, JOB_REPLICATE, 1, "", e);
+    if (rc == 0) {
+        struct msg ok = MSG_INIT (ok, a->m->request);
+        ask_reply (a, &ok);
+        a->s->dirty = true;
+    }
+    context_release (&c);
+    return rc;
+}
+
 int steps_expire (struct server *s, struct err *e)
 {
     struct step_row rows[64];
@@ -437,6 +473,13 @@ int steps_expire (struct server *s, struct err *e)
     for (size_t i = 0; i < n; i++) {
         struct context c = { .step = rows[i] };
         int rc = state_sub_get (s->state, rows[i].sub, &c.sub, e);
+        if (rc == 0 && settled (&rows[i])) { /* a challenge that nobody answered */
+            rc = step_apply (s, &c, JOB_VERDICT_FINAL, 0, "expired", e);
+            context_release (&c);
+            if (rc == -1)
+                return -1;
+            continue;
+        }
         if (rc == 0)
             rc = event_add (s, &(struct event_fields){ .kind = "expired", .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = "expired",
                                                        .reason = "its time was over before it was decided" }, NULL, e);

@@ -12,6 +12,13 @@
  *   assay-liar mute DIR                     subscribes to all events, and never reads one
  *   assay-liar vote DIR COUNT TEXT STATUS     answers COUNT leases without running anything: artifact n with TEXT (-: none), and this exit status
  *   assay-liar steal DIR1 DIR2 TEXT      DIR1 takes a lease, DIR2 answers it in every way, then DIR1 does, with TEXT; prints the broker's answers
+ *   assay-liar echo DIR                  takes a lease, waits for another worker's result of the same step in the broker's log, answers with that
+ *   assay-liar replay DIR                takes two leases, and answers the second with its own result of the first
+ *   assay-liar read DIR ARTIFACT         takes a lease, and asks the store for an artifact that is not an input of it
+ *   assay-liar name DIR BLOB SIZE        takes a lease, and uploads a manifest that names somebody's blob, without having its bytes
+ *   assay-liar enrol DIR TOKEN KIND      joins again under the token's name with DIR's own key of that kind (sign, transport, seal; swap: its
+ *                                        transport key for sealing; bit: its transport key in another writing)
+ *   assay-liar decline DIR N             takes N leases, one after the other, and declines each
  *   assay-liar flip --dir DIR            a worker that changes a bit of every file that it built
  */
 #include <arpa/inet.h>
@@ -385,76 +392,13 @@ static int cmd_lease (char **v)
     d.u.decline.lease = t.id;
     d.u.decline.reason = bytes_str ("not interested");
     client_send (ca, &d, &e);
-    msg_release (&t.m);
-    net_in_release (&t.in);
+    taken_release (&t);
     struct msg p = MSG_INIT (ping, client_request (ca));
     answer_of (ca, &p, MSG_pong);
     client_close (&ca);
     client_close (&cb);
     realm_close (&a);
     realm_close (&b);
-    return 0;
-}
-
-static int cmd_result (char **v)
-{
-    struct realm *rl = realm_of (v[0]);
-    const char *wrong = v[1];
-    struct client *c = client_of (rl, ROLE_BROKER);
-    struct taken t;
-    struct keys other;
-    take_lease (c, &t);
-    if (keys_make (&other, &e) == -1)
-        die ("keys");
-    struct envelope lv = { 0 }, sv = { 0 };
-    struct msg lb, sb, st;
-    if (envelope_open (t.m.u.lease.lease, TYPE_LEASE, &lv, &e) == -1 || msg_decode_as (lv.body, MSG_lease_body, &lb, &e) == -1
-        || envelope_open (t.m.u.lease.submission, TYPE_SUBMISSION, &sv, &e) == -1 || msg_decode_as (sv.body, MSG_submission_body, &sb, &e) == -1
-        || msg_decode_as (sb.u.submission_body.steps.v[0], MSG_step, &st, &e) == -1)
-        die ("lease");
-    const struct msg_submission_body *s = &sb.u.submission_body;
-    struct result r;
-    memset (&r, 0, sizeof r);
-    r.submission = envelope_id (&sv);
-    r.recipe = !strcmp (wrong, "recipe") ? digest_of ("x", 1) : s->recipe;
-    r.image = !strcmp (wrong, "image") ? digest_of ("x", 1) : st.u.step.image;
-    r.lease_id = t.id;
-    bytes_copy (st.u.step.name, r.step, sizeof r.step);
-    bytes_copy (s->project, r.project, sizeof r.project);
-    snprintf (r.worker, sizeof r.worker, "%s", realm_name (rl));
-    snprintf (r.owner, sizeof r.owner, "%s", !strcmp (wrong, "owner") ? "another-owner" : realm_self (rl)->owner);
-    bytes_copy (s->commit, r.commit, sizeof r.commit);
-    r.url = bytes_dup (s->url);
-    r.ref = bytes_dup (s->ref);
-    buf_add (&r.lease, t.m.u.lease.lease.p, t.m.u.lease.lease.len);
-    r.network = !strcmp (wrong, "network") ? NETWORK_REALM : NETWORK_NONE;
-    r.isolation = !strcmp (wrong, "isolation") ? ISOLATION_NONE : ISOLATION_BWRAP;
-    r.host = xstrdup ("");
-    r.note = xstrdup ("");
-    r.artifact = !strcmp (wrong, "green") ? manifest_empty () : digest_of ("never built", 11); /* green: says that it went well, with nothing to show */
-    r.started = r.finished = time_now_us ();
-    BUF (json);
-    BUF (envelope);
-    BUF (sealed);
-    result_json (&r, &json);
-    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), !strcmp (wrong, "key") ? &other.sign : &realm_keys (rl)->sign, &envelope);
-    seal_to (roster_role (realm_roster (rl), ROLE_VERIFIER, 0)->seal_key, buf_bytes (&envelope), &sealed);
-    struct msg q = MSG_INIT (result, client_request (c));
-    q.u.result.lease = t.id;
-    q.u.result.kind = RESULT_OUTCOME;
-    q.u.result.sealed = !strcmp (wrong, "seal") ? bytes_str ("not sealed at all") : buf_bytes (&sealed);
-    answer_of (c, &q, MSG_ok);
-    result_release (&r);
-    msg_release (&st);
-    msg_release (&sb);
-    msg_release (&lb);
-    envelope_release (&lv);
-    envelope_release (&sv);
-    msg_release (&t.m);
-    net_in_release (&t.in);
-    keys_release (&other);
-    client_close (&c);
-    realm_close (&rl);
     return 0;
 }
 
@@ -719,6 +663,8 @@ int main (int argc, char **argv)
         { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
         { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
         { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
+        { "echo", 1, cmd_echo },       { "replay", 1, cmd_replay }, { "read", 2, cmd_read },      { "name", 3, cmd_name },
+        { "enrol", 3, cmd_enrol },     { "decline", 2, cmd_decline },
     };
     if (argc > 1 && (!strcmp (argv[1], "flip") || !strncmp (argv[1], "--", 2)))
         return liar_worker (argc, argv);

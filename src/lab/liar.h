@@ -22,8 +22,13 @@ void take_lease (struct client *c, struct taken *t);             /* says ready f
 void taken_release (struct taken *t);
 void try_all (struct client *c, const struct digest *lease);     /* result, error, handback and log for it; prints the answers */
 
+/* wrong: what is wrong with it (see cmd_result); sealed to the verifier. */
+void make_result (struct realm *rl, const struct taken *t, const char *wrong, struct buf *sealed);
+void send_result (struct client *c, const struct taken *t, struct bytes sealed); /* prints the answer */
+
 #define LIAR_MODE(name) int cmd_##name (char **v);               /* its arguments; the exit status */
 LIAR_MODE (vote) LIAR_MODE (steal)
+LIAR_MODE (result) LIAR_MODE (echo) LIAR_MODE (replay) LIAR_MODE (read) LIAR_MODE (name) LIAR_MODE (enrol) LIAR_MODE (decline)
 
 int liar_worker (int argc, char **argv);                         /* a real worker, but for what it does to the artifact */
 

@@ -4,5 +4,5 @@ liblab_a_SOURCES = src/lab/lab.c src/lab/lab.h src/lab/farm.c src/lab/farm.h src
 	src/lab/rows_votes.c src/lab/rows_people.c
 
 pkglibexec_PROGRAMS += assay-liar
-assay_liar_SOURCES = src/lab/liar.c src/lab/liar.h src/lab/liar_worker.c
+assay_liar_SOURCES = src/lab/liar.c src/lab/liar.h src/lab/liar_worker.c src/lab/liar_result.c src/lab/liar_copy.c
 assay_liar_LDADD = $(WORKER_LIBS)

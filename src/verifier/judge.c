@@ -6,233 +6,9 @@
 
 #include "base/log.h"
 #include "verifier/intake.h"
-#include "verifier/rule.h"
+#include "verifier/matter.h"
 
 #define BATCH 256u /* steps looked at again in one turn */
-#define EVERYONE "*" /* among the readers of a step: its results were shown */
-
-/* ---- a step with all that a decision needs ---- */
-
-struct matter {
-    struct ledger_step step;
-    struct buf raw;                 /* the submission's envelope */
-    struct envelope env;
-    struct msg body, step_msg;
-    bool have_body, have_step;
-    const struct msg_submission_body *sub;
-    const struct msg_step *recipe;
-    struct policy policy;
-};
-
-static void matter_release (struct matter *m)
-{
-    if (m->have_step)
-        msg_release (&m->step_msg);
-    if (m->have_body)
-        msg_release (&m->body);
-    envelope_release (&m->env);
-    buf_release (&m->raw);
-}
-
-static struct policy in_force (const struct judge *j, struct bytes project, const struct msg_step *step)
-{
-    struct policy p = roster_policy (j->roster, project);
-    return policy_in_force (&p, step);
-}
-
-/* m->step is there: open the rest. */
-static int matter_open (const struct judge *j, struct matter *m, struct err *e)
-{
-    int found = ledger_sub_get (j->ledger, &m->step.sub, &m->raw, e);
-    if (found != 1)
-        return found == -1 ? -1 : err_code (e, EC_INTERNAL, "a step without its submission");
-    if (envelope_open (buf_bytes (&m->raw), TYPE_SUBMISSION, &m->env, e) == -1 || msg_decode_as (m->env.body, MSG_submission_body, &m->body, e) == -1)
-        return -1;
-    m->have_body = true;
-    m->sub = &m->body.u.submission_body;
-    if (m->step.no >= m->sub->steps.n)
-        return err_code (e, EC_INTERNAL, "a step that is not in its submission");
-    if (msg_decode_as (m->sub->steps.v[m->step.no], MSG_step, &m->step_msg, e) == -1)
-        return -1;
-    m->have_step = true;
-    m->recipe = &m->step_msg.u.step;
-    m->policy = in_force (j, m->sub->project, m->recipe);
-    return 0;
-}
-
-/* 1 found and opened, 0 not known, -1 */
-static int matter_find (const struct judge *j, const struct digest *sub, struct bytes step, struct matter *m, struct err *e)
-{
-    memset (m, 0, sizeof *m);
-    int found = ledger_step_find (j->ledger, sub, step, &m->step, e);
-    return found == 1 ? (matter_open (j, m, e) == -1 ? -1 : 1) : found;
-}
-
-/* ---- what a step reads ---- */
-
-struct reading {
-    struct digest digest;   /* inputs_digest () of what its inputs are now; votes on anything else do not count */
-    bool known;             /* each has an artifact that leads */
-    bool open;              /* each may be given to a worker: trusted, or provisional where the step starts so */
-    bool trusted;           /* each is trusted */
-    char why[192];          /* the first that is not trusted */
-};
-
-static int read_inputs (const struct judge *j, const struct matter *m, struct reading *r, struct err *e)
-{
-    struct digest list[64];
-    size_t n = m->recipe->needs.n;
-    memset (r, 0, sizeof *r);
-    r->known = r->open = r->trusted = true;
-    for (size_t i = 0; i < n && i < 64; i++) {
-        struct ledger_step need;
-        int found = ledger_step_find (j->ledger, &m->step.sub, m->recipe->needs.v[i], &need, e);
-        if (found == -1)
-            return -1;
-        bool trusted = found == 1 && need.final && need.state == STATE_TRUSTED, leads = found == 1 && !digest_zero (&need.lead);
-        list[i] = found == 1 ? need.lead : (struct digest){ { 0 } };
-        if (!trusted && !*r->why)
-            (void) snprintf (r->why, sizeof r->why, "its input %.63s is %s", found == 1 ? need.name : "?", found == 1 && need.said ? step_state_name ((enum step_state) need.state) : "pending");
-        r->trusted = r->trusted && trusted;
-        r->known = r->known && leads;
-        r->open = r->open && leads && (trusted || m->recipe->start_provisional);
-    }
-    if (r->known)
-        r->digest = inputs_digest (list, n < 64 ? n : 64);
-    return 0;
-}
-
-/* ---- deciding ---- */
-
-struct counted {
-    struct ledger_vote *v;
-    struct vote *votes;
-    size_t n, cap;
-    const struct roster *roster;
-    const struct reading *reading;
-    size_t elsewhere;       /* votes on other inputs than those of now */
-    char (*readers)[64];    /* owners that have read the artifact, and did not vote before */
-    size_t reader_count;
-    bool shown;             /* results were shown: no further vote is taken */
-};
-
-/* Its word of then still counts. What is not in the roster under that name never signed anything that was taken in. */
-static bool stands (const struct roster *r, const char *name, int64_t time)
-{
-    const struct principal *p = *name ? roster_find (r, name) : NULL;
-    return !*name || (p && principal_good_at (p, time));
-}
-
-static int count_vote (void *arg, const struct ledger_vote *v, struct bytes result)
-{
-    struct counted *c = arg;
-    (void) result;
-    if (!*v->worker || !stands (c->roster, v->worker, v->time) || !stands (c->roster, v->broker, v->time) || !stands (c->roster, v->store, v->time))
-        return 0; /* revoked since */
-    if (!c->reading->known || !digest_eq (&v->inputs, &c->reading->digest)) {
-        c->elsewhere++;
-        return 0;
-    }
-    if (c->n == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 8;
-        c->v = xrealloc (c->v, c->cap * sizeof *c->v);
-    }
-    c->v[c->n++] = *v;
-    return 0;
-}
-
-static int count_reader (void *arg, const char *owner)
-{
-    struct counted *c = arg;
-    if (!strcmp (owner, EVERYONE)) {
-        c->shown = true;
-        return 0;
-    }
-    for (size_t i = 0; i < c->n; i++)
-        if (!strcmp (c->v[i].owner, owner))
-            return 0; /* it had voted */
-    c->readers = xrealloc (c->readers, (c->reader_count + 1) * sizeof *c->readers);
-    (void) snprintf (c->readers[c->reader_count++], sizeof *c->readers, "%s", owner);
-    return c->reader_count == 1024;
-}
-
-static void counted_release (struct counted *c)
-{
-    free (c->v);
-    free (c->votes);
-    free (c->readers);
-}
-
-/* The owners that could still vote: those with a worker that fits, without those that have read the artifact. */
-static void count_owners (const struct judge *j, const struct matter *m, const struct counted *c, struct rule_input *in)
-{
-    const char **but = xcalloc (c->reader_count, sizeof *but);
-    size_t trusted = 0;
-    for (size_t i = 0; i < c->reader_count; i++)
-        but[i] = c->readers[i];
-    in->owners = c->shown ? 0 : roster_owners_but (j->roster, m->sub->project, &m->recipe->labels, but, c->reader_count, &trusted);
-    in->trusted_owners = trusted;
-    free (but);
-}
-
-/* Votes on inputs that are not (any more) what the step would get now. */
-static void without_inputs (const struct reading *r, const struct counted *c, struct decision *d)
-{
-    d->want = 0;
-    if (!r->known && !d->final)
-        (void) snprintf (d->reason, sizeof d->reason, "%s%s", r->why, c->elsewhere ? ": the results on it do not count" : "");
-}
-
-static int gather (const struct judge *j, const struct matter *m, struct reading *r, struct counted *c, struct decision *d, struct err *e)
-{
-    memset (c, 0, sizeof *c);
-    if (read_inputs (j, m, r, e) == -1)
-        return -1;
-    c->roster = j->roster;
-    c->reading = r;
-    if (ledger_votes (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
-        return -1;
-    c->votes = xcalloc (c->n, sizeof *c->votes);
-    for (size_t i = 0; i < c->n; i++)
-        c->votes[i] = (struct vote){ .worker = c->v[i].worker, .owner = c->v[i].owner, .trusted = roster_find (j->roster, c->v[i].worker)->trusted,
-                                     .outcome = c->v[i].outcome, .image = c->v[i].image, .success = c->v[i].exit_status == 0 };
-    struct rule_input in = { .policy = m->policy, .votes = c->votes, .vote_count = c->n, .inputs_trusted = r->trusted };
-    struct digest images[STEP_IMAGES];
-    in.images = step_images (m->recipe, images);
-    count_owners (j, m, c, &in);
-    rule_decide (&in, d);
-    if (d->state == STATE_UNSATISFIABLE && c->reader_count) {
-        size_t len = strlen (d->reason);
-        (void) snprintf (d->reason + len, sizeof d->reason - len, " (%zu more have read the artifact: no vote on it)", c->reader_count);
-    }
-    if (c->shown && d->final && d->state != STATE_TRUSTED && d->state != STATE_FAILED) {
-        size_t len = strlen (d->reason);
-        (void) snprintf (d->reason + len, sizeof d->reason - len, "; its results were shown, so that no further vote counts (`assay retry` runs it anew)");
-    }
-    if (!r->open)
-        without_inputs (r, c, d);
-    else if (c->elsewhere && d->state == STATE_PENDING)
-        (void) snprintf (d->reason, sizeof d->reason, "an input is not what it ran on any more: it runs again on the right one");
-    if (m->step.closed != CLOSED_NOT && !d->final) {
-        static const enum step_state states[] = { STATE_PENDING, STATE_CANCELLED, STATE_EXPIRED, STATE_UNSATISFIABLE };
-        d->state = states[m->step.closed];
-        d->final = true;
-        d->want = 0;
-        (void) snprintf (d->reason, sizeof d->reason, "%.255s", m->step.closed_reason);
-    }
-    return 0;
-}
-
-/* The artifact that others may build on: of a success that leads with nobody against it, or that is trusted. */
-static struct digest leading (const struct counted *c, const struct decision *d)
-{
-    struct digest none = { { 0 } };
-    if (d->state == STATE_PROVISIONAL || d->state == STATE_TRUSTED)
-        for (size_t i = 0; i < c->n; i++)
-            if (c->v[i].exit_status == 0 && digest_eq (&c->v[i].outcome, &d->outcome))
-                return c->v[i].artifact;
-    return none;
-}
 
 /* ---- saying ---- */
 
@@ -402,7 +178,9 @@ static int decide (const struct judge *j, struct matter *m, int64_t time, bool *
     struct reading reading;
     struct counted c;
     struct decision d;
-    int rc = gather (j, m, &reading, &c, &d, e);
+    int rc = matter_decide (j, m, &reading, &c, &d, e);
+    if (rc == 0 && !matter_closed (s, &reading))
+        s->closed = CLOSED_NOT;
     if (rc == 0 && reading.known && !digest_eq (&reading.digest, &s->inputs)) {
         if (!digest_zero (&s->inputs)) { /* the broker starts it anew */
             s->sought = m->policy.agree;
@@ -414,7 +192,7 @@ static int decide (const struct judge *j, struct matter *m, int64_t time, bool *
                                         : s->state != (int) d.state || s->final != d.final || !digest_eq (&s->outcome, &d.outcome) || s->support != d.support
                                               || s->against != d.against || s->votes != d.votes);
     if (rc == 0)
-        s->lead = leading (&c, &d);
+        s->lead = matter_leading (&c, &d);
     if (changed)
         rc = say (j, m, &c, &d, time, e);
     if (rc == 0)
@@ -505,7 +283,7 @@ static int apply_submitted (struct judge *j, const struct msg_event *ev, struct 
             log_peer ("broker", &why);
             continue;
         }
-        struct policy p = in_force (j, b->project, &step.u.step);
+        struct policy p = matter_policy (j, b->project, &step.u.step);
         m.step.sub = ev->id;
         m.step.no = (unsigned) i;
         m.step.sought = p.agree;
@@ -576,6 +354,20 @@ static int take_vote (struct judge *j, const struct msg_event *ev, struct matter
     return rc;
 }
 
+/* A challenge came to nothing: what was said is said again, so that the broker seeks no more. */
+static int repeat (struct judge *j, struct matter *m, int64_t time, struct err *e)
+{
+    struct reading reading;
+    struct counted c;
+    struct decision d;
+    int rc = matter_decide (j, m, &reading, &c, &d, e);
+    m->step.sought = m->step.seen;
+    if (rc == 0)
+        rc = say (j, m, &c, &d, time, e);
+    counted_release (&c);
+    return rc;
+}
+
 static int apply_completed (struct judge *j, const struct msg_event *ev, struct err *e)
 {
     struct matter m;
@@ -586,6 +378,7 @@ static int apply_completed (struct judge *j, const struct msg_event *ev, struct 
         matter_release (&m);
         return rc; /* of a submission that was refused */
     }
+    bool challenged = m.step.final && m.step.sought > m.step.seen;
     m.step.seen++;
     rc = take_vote (j, ev, &m, &why, e);
     if (rc == 0 && why.kind != ERR_NONE) {
@@ -593,6 +386,8 @@ static int apply_completed (struct judge *j, const struct msg_event *ev, struct 
         (void) bytes_copy (ev->worker, name, sizeof name);
         log_peer (name, &why);
         rc = report (j, ev, &why, e);
+        if (rc == 0 && challenged)
+            rc = repeat (j, &m, (int64_t) ev->time, e);
     }
     if (rc == 0)
         rc = ledger_step_put (j->ledger, &m.step, e);
@@ -648,12 +443,20 @@ static int apply_closed (struct judge *j, const struct msg_event *ev, enum close
 {
     struct matter m;
     int found = matter_find (j, &ev->id, ev->step, &m, e), rc = found == -1 ? -1 : 0;
-    if (found == 1 && !m.step.final && m.step.closed == CLOSED_NOT) {
+    if (found == 1 && m.step.final && m.step.sought > m.step.seen && how == CLOSED_EXHAUSTED && (m.step.state == STATE_TRUSTED || m.step.state == STATE_FAILED)) {
+        rc = repeat (j, &m, (int64_t) ev->time, e);
+        if (rc == 0)
+            rc = ledger_step_put (j->ledger, &m.step, e);
+    } else if (found == 1 && !m.step.final && m.step.closed == CLOSED_NOT) {
         BUF (reason);
         text_clean (ev->reason, false, &reason);
-        m.step.closed = how;
+        struct reading reading = { .vain = false };
+        if (how == CLOSED_EXHAUSTED && m.step.needs)
+            rc = matter_read (j, &m, &reading, e);
+        m.step.closed = reading.vain ? CLOSED_NEEDS : how;
         (void) snprintf (m.step.closed_reason, sizeof m.step.closed_reason, "%s%s", how == CLOSED_CANCELLED ? "cancelled by " : "", buf_str (&reason));
-        rc = settle (j, &m, (int64_t) ev->time, e);
+        if (rc == 0)
+            rc = settle (j, &m, (int64_t) ev->time, e);
     }
     matter_release (&m);
     return rc;
@@ -680,6 +483,18 @@ static int apply_retried (struct judge *j, const struct msg_event *ev, struct er
     return rc;
 }
 
+/* One more owner was asked for. */
+static int apply_challenged (struct judge *j, const struct msg_event *ev, struct err *e)
+{
+    struct ledger_step s;
+    int found = ledger_step_find (j->ledger, &ev->id, ev->step, &s, e);
+    if (found == 1 && s.final) {
+        s.sought = s.seen + 1;
+        return ledger_step_put (j->ledger, &s, e);
+    }
+    return found == -1 ? -1 : 0;
+}
+
 int judge_apply (struct judge *j, const struct msg_event *ev, struct err *e)
 {
     *e = (struct err) ERR_INIT;
@@ -697,6 +512,8 @@ int judge_apply (struct judge *j, const struct msg_event *ev, struct err *e)
         return apply_closed (j, ev, CLOSED_EXHAUSTED, e);
     if (bytes_eqs (ev->kind, "retried"))
         return apply_retried (j, ev, e);
+    if (bytes_eqs (ev->kind, "challenged"))
+        return apply_challenged (j, ev, e);
     return 0;
 }
 
@@ -765,7 +582,7 @@ int judge_reveal (struct judge *j, const struct digest *sub, struct bytes step, 
         struct counted c;
         struct decision d;
         struct verdict v;
-        found = gather (j, &m, &reading, &c, &d, e);
+        found = matter_decide (j, &m, &reading, &c, &d, e);
         if (found == 0) {
             fill_verdict (j, &m, &c, &d, now, true, &v);
             v.index = 0; /* it is in no log, and must not look as if it were */

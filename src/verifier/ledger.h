@@ -12,7 +12,7 @@
 
 struct ledger;
 
-enum closed { CLOSED_NOT, CLOSED_CANCELLED, CLOSED_EXPIRED, CLOSED_EXHAUSTED };
+enum closed { CLOSED_NOT, CLOSED_CANCELLED, CLOSED_EXPIRED, CLOSED_EXHAUSTED, CLOSED_NEEDS }; /* NEEDS: a step that it needs ended otherwise, until that changes */
 
 struct ledger_step {
     int64_t key;

@@ -291,6 +291,25 @@ Test (idp, the_proof_binds_keys_and_token)
     place_release (&p);
 }
 
+Test (idp, another_writing_of_a_key_is_no_other_key)
+{
+    struct place p;
+    struct token t;
+    struct keys k;
+    struct err e = ERR_INIT;
+    BUF (proof);
+    place_init (&p);
+    cr_assert (token_make (&t, &p.root, &e) == 0 && keys_make (&k, &e) == 0);
+    struct msg m = token_for (&p, "w1", t.key.pub);
+    cr_assert_str_eq (sent (&p, p.admin.transport.pub, &m), "");
+    k.transport.pub[31] ^= 0x80;
+    m = enrol_with (&k, &k.sign, t.key.pub, &proof);
+    cr_assert_str_eq (sent (&p, t.key.pub, &m), "malformed");
+    token_release (&t);
+    keys_release (&k);
+    place_release (&p);
+}
+
 Test (idp, tokens_expire)
 {
     struct place p;

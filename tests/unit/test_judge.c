@@ -415,6 +415,42 @@ Test (judge, a_restart_at_every_position_says_the_same, .timeout = 120)
     cr_assert_eq (file_remove_tree (dir, &e), 0);
 }
 
+/* A vote after the last word: where dissent blocks it is no last word any more, where it is tolerated a new one says so; a challenge that
+ * gives no vote ends with the same word again. */
+Test (judge, late_dissent, .timeout = 60)
+{
+    make_world ();
+    for (unsigned dissent = POLICY_DISSENT_TOLERATE; dissent <= POLICY_DISSENT_BLOCK; dissent++)
+        for (int what = 0; what < 3; what++) { /* the same bits, others, a forged result */
+            BUF (raw);
+            struct buf payload[3];
+            memset (payload, 0, sizeof payload);
+            struct ledger *l = open_ledger (":memory:");
+            struct digest id = make_submission (&(struct policy_words){ .agree = 2, .dissent = dissent }, &raw);
+            apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+            for (int i = 0; i < 3; i++)
+                make_payload (&id, i, i == 2 && what == 1 ? "other" : "bits", i == 2 && what == 2 ? RESULT_KEY : GOOD, (unsigned) i, &payload[i]);
+            for (int i = 0; i < 2; i++)
+                apply (l, 2 + (uint64_t) i, "artifact-completed", &id, i, buf_bytes (&payload[i]));
+            struct ledger_step s = step_of (l, &id), before = s;
+            cr_assert (s.final && s.state == STATE_TRUSTED && ledger_next_index (l) == 3);
+            apply (l, 4, "challenged", &id, -1, bytes_of (NULL, 0));
+            cr_assert_eq (ledger_next_index (l), 3u, "a question is no verdict");
+            apply (l, 5, "artifact-completed", &id, 2, buf_bytes (&payload[2]));
+            s = step_of (l, &id);
+            bool falls = what == 1 && dissent == POLICY_DISSENT_BLOCK;
+            cr_assert_eq (ledger_next_index (l), 4u, "dissent %u what %d: no new verdict", dissent, what);
+            cr_assert (!digest_eq (&s.verdict, &before.verdict));
+            cr_assert_eq (s.state, falls ? (int) STATE_DISPUTED : (int) STATE_TRUSTED, "dissent %u what %d: %s", dissent, what, step_state_name ((enum step_state) s.state));
+            cr_assert (s.final == !falls && s.support == (what == 0 ? 3u : 2u) && s.against == (what == 1));
+            cr_assert (what != 2 || s.sought == s.seen, "a challenge that came to nothing is over");
+            for (int i = 0; i < 3; i++)
+                buf_release (&payload[i]);
+            ledger_close (&l);
+        }
+    drop_world ();
+}
+
 Test (judge, ends_that_are_not_the_votes, .timeout = 60)
 {
     static const struct {

@@ -325,3 +325,21 @@ Test (key, releasing_nothing_is_fine)
     rootkey_release (NULL);
     rootkey_release (&r);
 }
+
+/* X25519 ignores the highest bit, and takes numbers beyond the field; both curves have points of small order. */
+Test (key, public_halves_have_one_form)
+{
+    static const uint8_t bad[][32] = { { 0 }, { 1 }, { 0xed, [1 ... 30] = 0xff, 0x7f }, { 0xee, [1 ... 30] = 0xff, 0x7f }, { [0 ... 30] = 0xff, 0x7f } };
+    struct keys k;
+    struct err e = ERR_INIT;
+    cr_assert_eq (keys_make (&k, &e), 0);
+    cr_assert_eq (keys_check (k.sign.pub, k.transport.pub, k.seal_pub, &e), 0, "%s", e.msg);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_eq (keys_check (bad[i], k.transport.pub, k.seal_pub, &e), -1, "signing %zu", i);
+        cr_assert_eq (keys_check (k.sign.pub, bad[i], k.seal_pub, &e), -1, "transport %zu", i);
+        cr_assert_eq (keys_check (k.sign.pub, k.transport.pub, bad[i], &e), -1, "sealing %zu", i);
+    }
+    k.seal_pub[31] ^= 0x80;
+    cr_assert (keys_check (k.sign.pub, k.transport.pub, k.seal_pub, &e) == -1 && strstr (e.msg, "sealing"), "%s", e.msg);
+    keys_release (&k);
+}

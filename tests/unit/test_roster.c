@@ -459,6 +459,16 @@ Test (roster, names_and_keys_belong_to_one)
             cr_assert_eq (entry_add (&w, &m, &e), -1, "%u's %d", of, which);
             cr_assert (e.code == EC_CONFLICT && (which == 0 || strstr (e.msg, name)), "%s", e.msg);
         }
+    for (unsigned of = 0; of < 10; of++) /* one secret, another use: still one */
+        for (int which = 0; which < 2; which++) {
+            struct msg m = enrol_entry ("new", "o", 5000);
+            struct err e = ERR_INIT;
+            if (which)
+                m.u.roster_entry.seal_key = key_of ('t', of);
+            else
+                m.u.roster_entry.transport_key = key_of ('x', of);
+            cr_assert (entry_add (&w, &m, &e) == -1 && e.code == EC_CONFLICT, "%u's %d", of, which);
+        }
     for (int which = 0; which < 3; which++) {
         struct msg m = enrol_entry ("new", "o", 5000);
         struct err e = ERR_INIT;

@@ -99,3 +99,35 @@ Test (schedule, the_draw_is_even_among_owners)
         cr_assert (hits[i] > 9400 && hits[i] < 10600, "owner %c was drawn %u times of 30000", 'a' + i, hits[i]);
     cr_assert (first > 3000 && first < 3700, "an owner's workers take turns");
 }
+
+/* What a draw gives is a matter of its seed and of those that fit: others change nothing, and seeds spread it. */
+Test (schedule, a_draw_follows_from_its_seed)
+{
+    static const char *const names[] = { "a1", "a2", "b1", "c1", "d1", "e1" }, *const owners[] = { "a", "a", "b", "c", "d", "e" };
+    unsigned hits[6] = { 0 };
+    for (unsigned round = 0; round < 6000; round++) {
+        struct candidate all[9], fit[6];
+        size_t n = 0, out[9], again[9];
+        struct chance x = { .drawn = 0 }, y;
+        struct demand d = { .places = 1 + round % 3, .needs_trusted = round % 2, .isolation = ISOLATION_BWRAP };
+        struct digest seed = digest_of (&round, sizeof round);
+        memcpy (x.seed, seed.b, sizeof x.seed);
+        y = x;
+        for (size_t i = 0; i < 6; i++) {
+            fit[i] = worker (names[i], owners[i], i == 3);
+            fit[i].prefer = round % 5 == 0 && i % 2;
+            if (i % 2) { /* in between: one that may not, one without credit */
+                all[n] = worker ("x", "x", true);
+                all[n++].suits = false;
+            }
+            all[n++] = fit[i];
+        }
+        size_t got = schedule_pick (all, n, &d, schedule_chance, &x, out), same = schedule_pick (fit, 6, &d, schedule_chance, &y, again);
+        cr_assert_eq (got, same);
+        for (size_t i = 0; i < got; i++)
+            cr_assert_str_eq (all[out[i]].name, fit[again[i]].name, "round %u", round);
+        hits[again[0]]++;
+    }
+    for (size_t i = 0; i < 6; i++)
+        cr_assert (hits[i] > 100, "%s was drawn first %u times of 6000", names[i], hits[i]);
+}
