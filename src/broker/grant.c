@@ -347,7 +347,7 @@ static bool beyond_all (const struct server *s, const struct plan *p, unsigned i
     bool any = false;
     for (size_t i = 0; i < s->worker_count && !any; i++) {
         const struct term *t = terms_of (&s->workers[i].terms, p->c.sub.project);
-        any = t && terms_lacks (t, st, why, size);
+        any = t && terms_lacks (t, st, p->network, why, size);
     }
     for (const struct principal *who; any && (who = roster_role (realm_roster (s->rl), ROLE_WORKER, n)); n++) {
         const struct worker *w = NULL;
@@ -360,7 +360,7 @@ static bool beyond_all (const struct server *s, const struct plan *p, unsigned i
             return false;
         if (!takes (w, p->c.sub.project) || !policy_isolation_ok (isolation, w->isolation) || !terms_submitter (t, p->c.sub.submitter))
             continue;
-        if (!terms_lacks (t, st, lack, sizeof lack))
+        if (!terms_lacks (t, st, p->network, lack, sizeof lack))
             return false;
         if (!most || t->memory > most->memory) {
             most = t;

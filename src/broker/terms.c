@@ -72,7 +72,7 @@ bool terms_submitter (const struct term *t, const char *submitter)
     return false;
 }
 
-bool terms_lacks (const struct term *t, const struct msg_step *step, char *why, size_t size)
+bool terms_lacks (const struct term *t, const struct msg_step *step, unsigned network, char *why, size_t size)
 {
     char asked[24], given[24];
     const struct { const char *what; uint64_t asked, given; } sizes[] = { { "memory", step->memory, t->memory }, { "disk", step->disk, t->disk } };
@@ -87,6 +87,10 @@ bool terms_lacks (const struct term *t, const struct msg_step *step, char *why, 
         }
     if (t->time_ms && step->time_ms > t->time_ms) {
         (void) snprintf (why, size, "it asks for %" PRIu64 " s of time, the owner allows %" PRIu64 " s", (step->time_ms + 999) / 1000, t->time_ms / 1000);
+        return true;
+    }
+    if (network == NETWORK_REALM && t->network != NETWORK_REALM) {
+        (void) snprintf (why, size, "it asks for a network, the owner gives none");
         return true;
     }
     return false;

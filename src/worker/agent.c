@@ -59,7 +59,7 @@ struct agent {
     struct conf *conf;
     char *state, *dir;
     enum mode mode;
-    uint64_t done, errors, declined, handed_back;
+    uint64_t done, errors, declined, handed_back, relay[2]; /* relay: connections of builds let through, and not */
     zsock_t *broker;
     char endpoint[256];
     uint8_t broker_key[32];
@@ -184,7 +184,7 @@ static void ready (struct agent *a, bool again)
     struct msg m = MSG_INIT (ready, 0);
     m.u.ready.credit = n;
     m.u.ready.isolation = isolation_parse (a->conf->isolation);
-    m.u.ready.network = strcmp (a->conf->network, "realm") == 0 ? NETWORK_REALM : NETWORK_NONE;
+    m.u.ready.network = strcmp (a->conf->network, "realm") == 0 && sandbox_relays (isolation_parse (a->conf->isolation)) ? NETWORK_REALM : NETWORK_NONE;
     m.u.ready.cpus = (uint64_t) a->conf->cpus;
     m.u.ready.memory = (uint64_t) a->conf->memory;
     m.u.ready.disk = (uint64_t) a->conf->disk;
@@ -273,7 +273,7 @@ static bool refuses (struct agent *a, const struct order *o, const struct conf *
         text = "its owner does not let this worker work for this submitter";
     else if (o->step->isolation > isolation_parse (a->conf->isolation))
         text = "it cannot give the isolation that the step asks for";
-    else if (o->network == NETWORK_REALM && strcmp (mine->network, "realm") != 0)
+    else if (o->network == NETWORK_REALM && (strcmp (mine->network, "realm") != 0 || !sandbox_relays (isolation_parse (a->conf->isolation))))
         text = "its owner gives builds no network";
     else if (!(text = limits_busy (mine, &seen)) && by[section < 0 ? a->conf->project_count : (size_t) section] >= (unsigned) mine->steps)
         text = "as many steps of this project run as its owner allows";
@@ -362,6 +362,16 @@ static void drain (struct agent *a, struct slot *s)
             finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), text);
             free (text);
             return;
+        }
+        if (kind == RUNNER_RELAY) {
+            for (size_t i = 0; data.len == 16 && i < 2; i++) {
+                uint64_t v = 0;
+                for (size_t k = 0; k < 8; k++)
+                    v = v << 8 | data.p[8 * i + k];
+                a->relay[i] += v;
+            }
+            at += used;
+            continue;
         }
         if (data.len > LOG_CHUNK)
             break;
@@ -625,6 +635,8 @@ static void on_word (void *arg, const char *word, struct buf *json)
                                                             .since = s->begun, .until = s->until, .cpus = s->cpus, .memory = s->memory, .disk = s->disk,
                                                             .frozen_ms = s->thawed_ms + (s->frozen ? time_mono_ms () - s->frozen : 0) };
     }
+    st.relay_passed = a->relay[0];
+    st.relay_refused = a->relay[1];
     st.done = a->done;
     st.errors = a->errors;
     st.declined = a->declined;

@@ -92,16 +92,15 @@ static json_t *time_of (int64_t us)
 
 void control_write (const struct control_status *s, struct buf *out)
 {
-    json_t *steps = json_array (), *o = json_pack ("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "name", s->name, "state", s->state, "isolation", s->isolation,
+    json_t *steps = json_array (), *o = json_pack ("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", s->name, "state", s->state, "isolation", s->isolation,
                                                    "cgroups", s->cgroups, "network", s->network, "connected", s->connected, "credit", (json_int_t) s->credit, "steps_max",
                                                    (json_int_t) s->steps, "done", (json_int_t) s->done, "errors", (json_int_t) s->errors, "declined", (json_int_t) s->declined,
-                                                   "handed_back", (json_int_t) s->handed_back);
+                                                   "handed_back", (json_int_t) s->handed_back, "relay_passed", (json_int_t) s->relay_passed, "relay_refused", (json_int_t) s->relay_refused);
     for (size_t i = 0; i < s->step_count; i++) {
         const struct control_step *t = &s->step[i];
-        json_array_append_new (steps, json_pack ("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "lease", t->lease, "project", t->project, "step", t->step, "state",
+        json_array_append_new (steps, json_pack ("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I}", "lease", t->lease, "project", t->project, "step", t->step, "state",
                                                  t->state, "since", time_of (t->since), "until", time_of (t->until), "frozen_s", (json_int_t) (t->frozen_ms / 1000), "cpus",
-                                                 (json_int_t) t->cpus, "memory", (json_int_t) t->memory, "disk", (json_int_t) t->disk, "relay_allowed",
-                                                 (json_int_t) t->relay_allowed, "relay_refused", (json_int_t) t->relay_refused));
+                                                 (json_int_t) t->cpus, "memory", (json_int_t) t->memory, "disk", (json_int_t) t->disk));
     }
     json_object_set_new (o, "steps", steps);
     if (s->why)
@@ -161,13 +160,13 @@ static void print (const json_t *o)
     printf ("%-12s %lld done, %lld errors, %lld declined, %lld handed back\n", "since start", number_of (o, "done"), number_of (o, "errors"), number_of (o, "declined"),
             number_of (o, "handed_back"));
     printf ("%-12s %s, cgroups %s, network %s\n", "isolation", text_of (o, "isolation"), text_of (o, "cgroups"), text_of (o, "network"));
+    if (number_of (o, "relay_passed") || number_of (o, "relay_refused"))
+        printf ("%-12s %lld connections of builds let through, %lld failed\n", "relay", number_of (o, "relay_passed"), number_of (o, "relay_refused"));
     for (size_t i = 0; i < json_array_size (steps); i++) {
         const json_t *s = json_array_get (steps, i);
         printf ("  %.12s  %-8s %s %s  since %s", text_of (s, "lease"), text_of (s, "state"), text_of (s, "project"), text_of (s, "step"), text_of (s, "since"));
         if (number_of (s, "frozen_s"))
             printf (", frozen for %lld s", number_of (s, "frozen_s"));
-        if (number_of (s, "relay_allowed") || number_of (s, "relay_refused"))
-            printf (", relay: %lld let through, %lld refused", number_of (s, "relay_allowed"), number_of (s, "relay_refused"));
         putchar ('\n');
     }
 }

@@ -30,12 +30,12 @@ struct control_step {
     const char *lease, *project, *step, *state; /* state: running, frozen, sending */
     int64_t since, until, frozen_ms;            /* microseconds since 1970: begun, lease's end */
     int64_t cpus, memory, disk;
-    uint64_t relay_allowed, relay_refused;      /* connections that it asked the relay for */
 };
 struct control_status {
     const char *name, *state, *why, *isolation, *cgroups, *network, *error;
     bool connected;
     uint64_t credit, steps, done, errors, declined, handed_back;
+    uint64_t relay_passed, relay_refused; /* connections of builds that the relay let through; and that failed */
     const struct control_step *step;
     size_t step_count;
 };

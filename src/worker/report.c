@@ -43,7 +43,7 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
     buf_add (&r.lease, p->lease.p, p->lease.len);
     buf_add (&r.receipt, p->receipt.p, p->receipt.len);
     r.isolation = p->isolation;
-    r.network = NETWORK_NONE; /* no driver lets a build out yet */
+    r.network = p->network;
     r.host = xstrdup (p->host);
     r.exit_status = p->exit_status;
     r.artifact = p->artifact;

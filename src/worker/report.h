@@ -7,7 +7,7 @@
 #include "worker/order.h"
 
 struct report {
-    unsigned isolation, exit_status;
+    unsigned isolation, exit_status, network; /* network: NETWORK_*, what the build really had */
     struct digest artifact;
     struct bytes lease, receipt; /* envelopes */
     struct bytes manifest;       /* of the artifact; empty where the step failed */

@@ -36,7 +36,7 @@ int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used)
     if (in.len < 5)
         return 0;
     uint32_t n = (uint32_t) in.p[1] << 24 | (uint32_t) in.p[2] << 16 | (uint32_t) in.p[3] << 8 | in.p[4];
-    if (n > RUNNER_RECORD_MAX || (in.p[0] != RUNNER_LOG && in.p[0] != RUNNER_OUTCOME && in.p[0] != RUNNER_ERROR))
+    if (n > RUNNER_RECORD_MAX || (in.p[0] != RUNNER_LOG && in.p[0] != RUNNER_OUTCOME && in.p[0] != RUNNER_ERROR && in.p[0] != RUNNER_RELAY))
         return -1;
     if (in.len - 5 < n)
         return 0;
@@ -140,6 +140,36 @@ out:
     return rc;
 }
 
+/* What the build may reach: the git server of its submission, and the broker and store that the roster names. */
+static int plan_network (struct realm *rl, const struct order *o, const struct conf *c, struct relay_plan *p, struct err *e)
+{
+    static const unsigned roles[] = { ROLE_BROKER, ROLE_STORE };
+    char host[RELAY_HOST_MAX + 1];
+    uint16_t port;
+    memset (p, 0, sizeof *p);
+    if (relay_endpoint (o->submission->url, host, &port))
+        relay_plan_add (p, host, port, false);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        const struct principal *who = roster_role (realm_roster (rl), roles[i], 0);
+        if (who && relay_endpoint (bytes_str (who->endpoint), host, &port))
+            relay_plan_add (p, host, port, true);
+        if (who && relay_endpoint (bytes_str (who->events), host, &port))
+            relay_plan_add (p, host, port, true);
+    }
+    return relay_resolve (p, c->file_urls, e);
+}
+
+static void tell_relay (const struct relay_plan *p, const struct relay_counts *n, struct buf *notes)
+{
+    uint8_t b[16];
+    for (int i = 0; i < 8; i++) {
+        b[i] = (uint8_t) (n->passed >> (56 - 8 * i));
+        b[8 + i] = (uint8_t) ((n->failed + n->refused) >> (56 - 8 * i));
+    }
+    relay_text (p, n, notes);
+    say (RUNNER_RELAY, bytes_of (b, sizeof b));
+}
+
 static int run_step (struct realm *rl, const char *state, const char *hex, struct bytes lease, struct bytes submission, const struct conf *c, const struct runner_hooks *hooks,
                      struct buf *sealed, struct err *e)
 {
@@ -161,7 +191,11 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     if (image_open (rl, &io, mount_at, &root, &image_lock, e) == -1 || file_mkdirs (inputs, 0755, e) == -1
         || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
         goto out;
-    struct sandbox_opts so = { .kind = kind, .name = hex, .dir = step, .image = root, .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
+    struct relay_plan relay;
+    bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
+    if (relayed && plan_network (rl, &o, c, &relay, e) == -1)
+        goto out;
+    struct sandbox_opts so = { .relay = relayed ? &relay : NULL, .kind = kind, .name = hex, .dir = step, .image = root, .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
                                .source_date = o.submission->source_date, .log = log_out };
     if (sandbox_open (&box, &so, e) == -1 || checkout (&o, state, sandbox_src (box), (int) c->fetch_ms, (uint64_t) c->files, (uint64_t) c->disk, e) == -1)
         goto out;
@@ -170,6 +204,8 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     if (sandbox_run (box, &run, e) == -1)
         goto out;
     out.exit_status = run.exit_status;
+    if (relayed)
+        tell_relay (&relay, &run.relay, &out.notes);
     if (run.timed_out)
         buf_addf (&out.notes, "stopped at the time limit of %lld s\n", (long long) ((left < limit ? left : limit) / 1000));
     if (run.out_of_memory)
@@ -187,7 +223,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     }
     host = host_text (kind);
     text_clean (buf_bytes (&out.notes), true, &note);
-    struct report rep = { kind, out.exit_status, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note) };
+    struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note) };
     rc = report_seal (rl, &o, &rep, sealed, e);
 out:
     order_release (&o);

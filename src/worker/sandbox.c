@@ -44,6 +44,12 @@ const char *sandbox_version (unsigned kind)
     return d ? d->version () : "";
 }
 
+bool sandbox_relays (unsigned kind)
+{
+    const struct sandbox_driver *d = find (kind, NULL);
+    return d && d->relays;
+}
+
 int sandbox_enter (unsigned kind, const char *dir, struct err *e)
 {
     const struct sandbox_driver *d = find (kind, e);
@@ -61,6 +67,8 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
     const struct sandbox_driver *d = find (o->kind, e);
     if (!d)
         return -1;
+    if (o->relay && !d->relays)
+        return err_set (e, ERR_FAILED, "isolation %s: this driver gives builds no network", d->name);
     struct sandbox *box = xcalloc (1, sizeof *box);
     box->driver = d;
     box->o = *o;
@@ -197,6 +205,7 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
     while (waitpid (pid, &wait, 0) == -1 && errno == EINTR) {
     }
     pid = -1;
+    relay_stop (&box->relay, &run->relay);
     /* What was written before the end; bounded by the pipe's size, as nobody writes any more. */
     for (int i = 0; i < 64; i++) {
         struct pollfd f = { log[0], POLLIN, 0 };
@@ -218,6 +227,7 @@ out:
         kill_all (box, pid);
         waitpid (pid, &wait, 0);
     }
+    relay_stop (&box->relay, NULL);
     fd_close (&log[0]);
     fd_close (&log[1]);
     fd_close (&status[0]);

@@ -13,6 +13,7 @@
 
 #include "proto/msg.h"
 #include "worker/conf.h"
+#include "worker/relay.h"
 
 struct sandbox_opts {
     unsigned kind;               /* one ISOLATION_* */
@@ -23,6 +24,7 @@ struct sandbox_opts {
     const struct conf *conf;     /* the owner's limits */
     const struct msg_step *step; /* command, environment, and limits that may lower the owner's */
     uint64_t source_date;        /* seconds */
+    const struct relay_plan *relay; /* resolved: what the build may reach; NULL: no network */
     void (*log) (void *arg, const void *p, size_t len); /* output as it comes, capped */
     void *arg;
 };
@@ -31,10 +33,12 @@ struct sandbox_run {
     unsigned exit_status; /* 0..255; 128+N for a signal; 124 at the time limit */
     bool timed_out, out_of_memory, log_cut;
     int64_t frozen_ms;
+    struct relay_counts relay;
 };
 
 struct sandbox;
 int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e); /* can this machine give it? */
+bool sandbox_relays (unsigned kind); /* its driver can let builds reach the realm's services */
 int sandbox_enter (unsigned kind, const char *dir, struct err *e);
 int sandbox_open (struct sandbox **box, const struct sandbox_opts *o, struct err *e);
 const char *sandbox_src (const struct sandbox *box);

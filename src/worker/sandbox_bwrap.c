@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -162,6 +163,17 @@ static int bwrap_open (struct sandbox *box, struct err *e)
     snprintf (path, sizeof path, "%s/lower", place);
     if (mount (box->o.image, path, NULL, MS_BIND, NULL) == -1)
         return err_errno (e, "isolation bwrap: the image %s", box->o.image);
+    if (box->o.relay) { /* over what the image may have of it */
+        BUF (hosts);
+        relay_hosts (box->o.relay, &hosts);
+        snprintf (path, sizeof path, "%s/upper/etc", place);
+        if (mkdir (path, 0755) == -1)
+            return err_errno (e, "isolation bwrap: %s", path);
+        snprintf (path, sizeof path, "%s/upper/etc/hosts", place);
+        int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (fd == -1 || !file_write_all (fd, hosts.p, hosts.len))
+            return err_errno (e, "isolation bwrap: %s", path);
+    }
     snprintf (opts, sizeof opts, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work%s", place, place, place, uid ? "" : ",userxattr");
     snprintf (path, sizeof path, "%s/root", place);
     if (mount ("assay", path, "overlay", MS_NOSUID | MS_NODEV, opts) == -1)
@@ -205,14 +217,22 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     struct args a = { NULL, 0, 0 };
     char path[PATH_MAX], *group = xasprintf ("%s.box", box->o.name), **env = sandbox_env (box), *run = bytes_dup (box->o.step->run);
     uid_t uid = privileged () ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
-    int rc = -1, filter = seccomp_filter_fd (e);
+    int rc = -1, filter = seccomp_filter_fd (e), net[2] = { -1, -1 };
     *pid = -1;
     if (filter == -1)
         goto out;
+    if (box->o.relay && socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) == -1) {
+        err_errno (e, "sandbox: socketpair");
+        goto out;
+    }
     if (uid && sandbox_own (box->src, uid, -1, e) == -1)
         goto out;
     arg (&a, "bwrap");
-    args3 (&a, "--unshare-user", "--unshare-all", "--disable-userns");
+    if (box->o.relay) { /* the network namespace is made here, with the relay's listeners in it, and handed down */
+        args3 (&a, "--unshare-user", "--unshare-ipc", "--unshare-pid");
+        args3 (&a, "--unshare-uts", "--unshare-cgroup-try", "--disable-userns");
+    } else
+        args3 (&a, "--unshare-user", "--unshare-all", "--disable-userns");
     args3 (&a, "--new-session", "--die-with-parent", "--clearenv");
     args3 (&a, "--cap-drop", "ALL", NULL);
     args3 (&a, "--uid", INSIDE, NULL);
@@ -254,6 +274,10 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
             dprintf (s, "{\"assay\":\"confine: %s\"}\n", strerror (errno));
             _exit (125);
         }
+        if (box->o.relay && relay_netns (box->o.relay, net[1]) == -1) {
+            dprintf (s, "{\"assay\":\"network: %s\"}\n", strerror (errno));
+            _exit (125);
+        }
         if (uid && (setgroups (0, NULL) || setresgid (uid, uid, uid) || setresuid (uid, uid, uid)))
             _exit (125);
         if (dup2 (z, 0) == -1 || dup2 (l, 1) == -1 || dup2 (l, 2) == -1 || dup2 (f, 3) == -1 || dup2 (s, 4) == -1 || close_range (5, ~0u, 0) == -1
@@ -264,7 +288,12 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
         _exit (126);
     }
     rc = *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
+    fd_close (&net[1]);
+    if (rc == 0 && box->o.relay)
+        rc = relay_start (&box->relay, box->o.relay, net[0], e);
 out:
+    fd_close (&net[0]);
+    fd_close (&net[1]);
     fd_close (&filter);
     for (size_t i = 0; i < a.n; i++)
         free (a.v[i]);
@@ -307,4 +336,4 @@ static void bwrap_close (struct sandbox *box)
     }
 }
 
-const struct sandbox_driver sandbox_bwrap = { "bwrap", ISOLATION_BWRAP, probe, version, enter, bwrap_open, spawn, ended, bwrap_close };
+const struct sandbox_driver sandbox_bwrap = { "bwrap", ISOLATION_BWRAP, probe, version, enter, bwrap_open, spawn, ended, bwrap_close, true };

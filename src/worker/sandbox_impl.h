@@ -13,6 +13,7 @@ struct sandbox {
     struct sandbox_opts o;
     char *area, *src, *out; /* set by open; freed by sandbox.c */
     int64_t cpus, memory, disk, deadline, end;
+    struct relay *relay;    /* by spawn, where o.relay is set; stopped by sandbox.c */
     void *own;
 };
 
@@ -27,6 +28,7 @@ struct sandbox_driver {
     /* How it ended: what the status pipe said (NUL-terminated) and the process's wait status. -1: the sandbox broke. */
     int (*ended) (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e);
     void (*close) (struct sandbox *box);
+    bool relays;                                             /* it obeys o.relay */
 };
 
 extern const struct sandbox_driver sandbox_bwrap, sandbox_none;

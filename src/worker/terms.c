@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sandbox.h"
+
 struct row {
     struct bytes pattern;
     struct buf body;
@@ -45,7 +47,7 @@ static void add (struct row *row, const struct conf *mine, struct bytes pattern,
     m.u.term.memory = (uint64_t) mine->memory;
     m.u.term.disk = (uint64_t) mine->disk;
     m.u.term.time_ms = (uint64_t) mine->time_ms;
-    m.u.term.network = strcmp (mine->network, "realm") == 0 ? NETWORK_REALM : NETWORK_NONE;
+    m.u.term.network = strcmp (mine->network, "realm") == 0 && sandbox_relays (isolation_parse (mine->isolation)) ? NETWORK_REALM : NETWORK_NONE;
     m.u.term.submitters = (struct bytes_list){ submitters, words (mine->submitters, submitters, 32, 63) };
     row->pattern = pattern;
     msg_encode (&m, &row->body);

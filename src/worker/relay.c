@@ -1,0 +1,336 @@
+#include "config.h"
+
+#include "worker/relay.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define CONNECTIONS 64  /* at once; the rest waits in the listeners' queues */
+#define CHUNK 65536u
+#define QUEUE 32
+#define TAKE_MS 10000
+
+/* ---- in the sandbox's child: a network namespace with our listeners ---- */
+
+static int address_up (const char *name, struct in_addr a, uint32_t mask)
+{
+    struct ifreq r;
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = a };
+    int fd CLEANUP (fd_close) = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    memset (&r, 0, sizeof r);
+    snprintf (r.ifr_name, sizeof r.ifr_name, "%s", name);
+    memcpy (&r.ifr_addr, &in, sizeof in);
+    if (fd == -1 || (a.s_addr && ioctl (fd, SIOCSIFADDR, &r) == -1))
+        return -1;
+    in.sin_addr.s_addr = htonl (mask);
+    memcpy (&r.ifr_netmask, &in, sizeof in);
+    if (a.s_addr && ioctl (fd, SIOCSIFNETMASK, &r) == -1)
+        return -1;
+    if (ioctl (fd, SIOCGIFFLAGS, &r) == -1)
+        return -1;
+    r.ifr_flags = (short) (r.ifr_flags | IFF_UP);
+    return ioctl (fd, SIOCSIFFLAGS, &r);
+}
+
+static int listen_at (const struct relay_target *t)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = t->inside, .sin_port = htons (t->port) };
+    int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+    if (fd == -1 || setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == -1 || bind (fd, (struct sockaddr *) &in, sizeof in) == -1 || listen (fd, QUEUE) == -1)
+        fd_close (&fd);
+    return fd;
+}
+
+static void no_ipv6 (void)
+{
+    int fd CLEANUP (fd_close) = open ("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd == -1 ? 0 : write (fd, "1", 1);
+    (void) n; /* else there is ::1, where nobody listens */
+}
+
+/* The namespace first, then a listener a target that can be reached. */
+int relay_netns (const struct relay_plan *p, int to)
+{
+    int fds[1 + RELAY_TARGETS], n = 0;
+    struct in_addr none = { 0 };
+    if (unshare (CLONE_NEWNET) == -1 || address_up ("lo", none, 0) == -1)
+        return -1;
+    no_ipv6 ();
+    if ((fds[n++] = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) == -1)
+        return -1;
+    for (size_t i = 0; i < p->n; i++) {
+        char alias[16];
+        if (!p->t[i].at_len)
+            continue;
+        snprintf (alias, sizeof alias, "lo:%u", (unsigned) (i + 1) & 0xff);
+        if (ntohl (p->t[i].inside.s_addr) >> 24 != 127 && address_up (alias, p->t[i].inside, 0xffffffff) == -1)
+            return -1;
+        if ((fds[n++] = listen_at (&p->t[i])) == -1)
+            return -1;
+    }
+    char control[CMSG_SPACE (sizeof fds)] = { 0 }, one = 'n';
+    struct iovec io = { &one, 1 };
+    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE ((size_t) n * sizeof *fds) };
+    struct cmsghdr *c = CMSG_FIRSTHDR (&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN ((size_t) n * sizeof *fds);
+    memcpy (CMSG_DATA (c), fds, (size_t) n * sizeof *fds);
+    ssize_t sent = sendmsg (to, &m, MSG_NOSIGNAL);
+    for (int i = 0; i < n; i++)
+        close (fds[i]);
+    return sent == 1 ? 0 : -1;
+}
+
+/* ---- the process that passes bytes on ---- */
+
+struct way { /* one direction */
+    uint8_t *data;
+    size_t at, len;
+    bool ended, shut;
+};
+struct connection {
+    int in, out;           /* -1: free */
+    bool connecting;
+    struct way there, back;
+};
+
+struct relay {
+    pid_t pid;
+    int stop;
+    struct relay_counts *counts; /* shared */
+};
+
+static void drop (struct connection *c)
+{
+    fd_close (&c->in);
+    fd_close (&c->out);
+    free (c->there.data);
+    free (c->back.data);
+    memset (c, 0, sizeof *c);
+    c->in = c->out = -1;
+}
+
+static void take (struct connection *c, int listener, const struct relay_target *t, struct relay_counts *counts)
+{
+    c->in = accept4 (listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (c->in == -1)
+        return;
+    c->out = socket (t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (c->out == -1 || (connect (c->out, (const struct sockaddr *) &t->at, t->at_len) == -1 && errno != EINPROGRESS)) {
+        counts->failed++;
+        drop (c);
+        return;
+    }
+    c->connecting = true;
+    c->there.data = xmalloc (CHUNK);
+    c->back.data = xmalloc (CHUNK);
+}
+
+/* Moves what can be moved; false: the connection is broken. */
+static bool move (struct way *w, int from, int to, bool readable, struct relay_counts *counts)
+{
+    if (readable && !w->ended && w->len == 0) {
+        ssize_t n = read (from, w->data, CHUNK);
+        if (n == -1 && errno != EAGAIN && errno != EINTR)
+            return false;
+        w->ended = n == 0;
+        w->at = 0;
+        w->len = n > 0 ? (size_t) n : 0;
+    }
+    if (w->len) {
+        ssize_t n = send (to, w->data + w->at, w->len, MSG_NOSIGNAL);
+        if (n == -1 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n > 0) {
+            w->at += (size_t) n;
+            w->len -= (size_t) n;
+            counts->bytes += (uint64_t) n;
+        }
+    }
+    if (w->ended && !w->len && !w->shut) {
+        shutdown (to, SHUT_WR);
+        w->shut = true;
+    }
+    return true;
+}
+
+static void advance (struct connection *c, const struct pollfd *in, const struct pollfd *out, struct relay_counts *counts)
+{
+    if (c->connecting) {
+        int why = 0;
+        socklen_t size = sizeof why;
+        if (!(out->revents & (POLLOUT | POLLERR | POLLHUP)))
+            return;
+        if (getsockopt (c->out, SOL_SOCKET, SO_ERROR, &why, &size) == -1 || why) {
+            counts->failed++;
+            drop (c);
+            return;
+        }
+        c->connecting = false;
+        counts->passed++;
+    }
+    const short some = POLLIN | POLLHUP | POLLERR;
+    if (!move (&c->there, c->in, c->out, in->revents & some, counts) || !move (&c->back, c->out, c->in, out->revents & some, counts) || (c->there.shut && c->back.shut))
+        drop (c);
+}
+
+static short wants (const struct connection *c, const struct way *reads, const struct way *writes)
+{
+    return (short) ((!c->connecting && !reads->ended && !reads->len ? POLLIN : 0) | (writes->len ? POLLOUT : 0));
+}
+
+static void serve (const struct relay_plan *p, const int *listeners, int stop, struct relay_counts *counts)
+{
+    struct connection c[CONNECTIONS];
+    struct pollfd f[1 + RELAY_TARGETS + 2 * CONNECTIONS];
+    for (int i = 0; i < CONNECTIONS; i++)
+        c[i] = (struct connection){ .in = -1, .out = -1 };
+    for (;;) {
+        int free_one = -1;
+        for (int i = 0; i < CONNECTIONS; i++)
+            if (c[i].in == -1)
+                free_one = i;
+        f[0] = (struct pollfd){ stop, POLLIN, 0 };
+        for (int i = 0; i < RELAY_TARGETS; i++)
+            f[1 + i] = (struct pollfd){ free_one == -1 ? -1 : listeners[i], POLLIN, 0 };
+        for (int i = 0; i < CONNECTIONS; i++) {
+            struct pollfd *in = &f[1 + RELAY_TARGETS + 2 * i];
+            *in = (struct pollfd){ c[i].in, wants (&c[i], &c[i].there, &c[i].back), 0 };
+            in[1] = (struct pollfd){ c[i].out, (short) (wants (&c[i], &c[i].back, &c[i].there) | (c[i].connecting ? POLLOUT : 0)), 0 };
+            if (!in[0].events)
+                in[0].fd = -1; /* an end that hung up would wake us for nothing */
+            if (!in[1].events)
+                in[1].fd = -1;
+        }
+        if (poll (f, 1 + RELAY_TARGETS + 2 * CONNECTIONS, -1) == -1 && errno != EINTR)
+            return;
+        if (f[0].revents)
+            return;
+        for (int i = 0; i < CONNECTIONS; i++)
+            if (c[i].in != -1)
+                advance (&c[i], &f[1 + RELAY_TARGETS + 2 * i], &f[2 + RELAY_TARGETS + 2 * i], counts);
+        for (int i = 0; i < RELAY_TARGETS; i++)
+            for (int k = 0; k < CONNECTIONS && (f[1 + i].revents & POLLIN); k++)
+                if (c[k].in == -1) {
+                    take (&c[k], listeners[i], &p->t[i], counts);
+                    break;
+                }
+    }
+}
+
+/* What failed in the sandbox's namespace, as its kernel counted. */
+static void count_refused (int netns, struct relay_counts *counts)
+{
+    char text[8192];
+    if (setns (netns, CLONE_NEWNET) == -1)
+        return;
+    int fd CLEANUP (fd_close) = open ("/proc/thread-self/net/snmp", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd == -1 ? 0 : read (fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    counts->refused = relay_snmp (text);
+}
+
+static bool receive (const struct relay_plan *p, int from, int *netns, int listeners[RELAY_TARGETS])
+{
+    int fds[1 + RELAY_TARGETS], want = 1, got = 0;
+    char control[CMSG_SPACE (sizeof fds)] = { 0 }, one;
+    struct iovec io = { &one, 1 };
+    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    struct pollfd f = { from, POLLIN, 0 };
+    for (size_t i = 0; i < p->n; i++)
+        want += p->t[i].at_len != 0;
+    if (poll (&f, 1, TAKE_MS) != 1 || recvmsg (from, &m, MSG_CMSG_CLOEXEC) != 1)
+        return false;
+    struct cmsghdr *c = CMSG_FIRSTHDR (&m);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        got = (int) ((c->cmsg_len - CMSG_LEN (0)) / sizeof *fds);
+        memcpy (fds, CMSG_DATA (c), (size_t) got * sizeof *fds);
+    }
+    if (got != want) {
+        for (int i = 0; i < got; i++)
+            close (fds[i]);
+        return false;
+    }
+    int at = 0;
+    *netns = fds[at++];
+    for (size_t i = 0; i < RELAY_TARGETS; i++)
+        listeners[i] = i < p->n && p->t[i].at_len ? fds[at++] : -1;
+    return true;
+}
+
+int relay_start (struct relay **out, const struct relay_plan *p, int from, struct err *e)
+{
+    int listeners[RELAY_TARGETS], netns = -1, stop[2];
+    *out = NULL;
+    if (!receive (p, from, &netns, listeners))
+        return err_set (e, ERR_FAILED, "network: the sandbox could not make its network namespace");
+    struct relay *r = xcalloc (1, sizeof *r);
+    r->counts = mmap (NULL, sizeof *r->counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool ok = r->counts != MAP_FAILED && pipe2 (stop, O_CLOEXEC) == 0;
+    pid_t parent = getpid ();
+    r->pid = ok ? fork () : -1;
+    if (r->pid == 0) {
+        close (stop[1]);
+        prctl (PR_SET_PDEATHSIG, SIGKILL);
+        signal (SIGPIPE, SIG_IGN);
+        if (getppid () == parent) {
+            serve (p, listeners, stop[0], r->counts);
+            count_refused (netns, r->counts);
+        }
+        _exit (0);
+    }
+    for (size_t i = 0; i < RELAY_TARGETS; i++)
+        fd_close (&listeners[i]);
+    close (netns);
+    if (ok)
+        close (stop[0]);
+    r->stop = ok ? stop[1] : -1;
+    if (r->pid == -1) {
+        err_errno (e, "network: the relay");
+        relay_stop (&r, NULL);
+        return -1;
+    }
+    *out = r;
+    return 0;
+}
+
+void relay_stop (struct relay **pr, struct relay_counts *counts)
+{
+    struct relay *r = *pr;
+    if (!r)
+        return;
+    fd_close (&r->stop);
+    if (r->pid > 0) {
+        CLEANUP (fd_close) int pidfd = (int) syscall (SYS_pidfd_open, r->pid, 0);
+        struct pollfd f = { pidfd, POLLIN, 0 };
+        if (pidfd == -1 || poll (&f, 1, TAKE_MS) != 1)
+            kill (r->pid, SIGKILL);
+        while (waitpid (r->pid, NULL, 0) == -1 && errno == EINTR) {
+        }
+    }
+    if (r->counts != MAP_FAILED) {
+        if (counts)
+            *counts = *r->counts;
+        munmap (r->counts, sizeof *r->counts);
+    }
+    free (r);
+    *pr = NULL;
+}

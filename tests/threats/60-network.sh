@@ -1,0 +1,119 @@
+#!/bin/sh
+# What a build can reach. By default nothing; where recipe, policy and owner all allow it: the git server of its submission, the broker and the
+# store, at their own addresses. Other ports, other addresses, other names, IPv6, the host's loopback and link-local fail, and are counted.
+# Each driver that gives builds a network must pass this: DRIVERS.
+. "$(dirname "$0")/../e2e/lib.sh"
+[ -x "$(git --exec-path)/git-daemon" ] || { echo "no git daemon"; exit 77; }
+realm --workers 1 --trusted 1
+sed -i '/^\[worker\]/a network = realm' "$realm/worker-1/worker.ini"
+up
+image
+project p
+port=$((20000 + $$ % 20000))
+git_port=$port
+while ! {
+    git daemon --reuseaddr --listen=127.0.0.1 --port="$git_port" --base-path="$scratch" --export-all --log-destination=none &
+    git_pid=$!
+    sleep 0.3
+    kill -0 "$git_pid" 2>/dev/null
+}; do git_port=$((git_port + 1)); [ $git_port -lt $((port + 20)) ] || fail "no port for the git daemon"; done
+pids="$pids $git_pid"
+url=git://127.0.0.1:$git_port/p
+port_of() { assay who --json | grep "\"name\":\"$1\"" | grep -oE '"endpoint":"tcp://[^"]*' | grep -oE '[0-9]+$'; }
+broker=$(port_of broker) store=$(port_of store) verifier=$(port_of verifier)
+[ -n "$broker" ] && [ -n "$store" ] && [ -n "$verifier" ] || fail "endpoints"
+# a service of the host that is nobody's business: the control that it can be reached from outside
+mkdir "$scratch/secret"
+echo secret >"$scratch/secret/index.html"
+web=$((git_port + 100))
+busybox httpd -f -p "127.0.0.1:$web" -h "$scratch/secret" &
+pids="$pids $!"
+ours() { busybox wget -q -O - "http://127.0.0.1:$web/index.html" | grep -q secret; }
+until_true 10 ours
+host=$(hostname -I 2>/dev/null | awk '{ print $1 }')
+
+run() { # what the step said is shown where it fails
+    got=0
+    timeout 120 assay push -C "$repo" --wait --url "$url" >"$scratch/out" 2>"$scratch/err" || got=$?
+    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+    [ "$got" = 0 ] || { cat "$scratch/err"; assay log "$id/net" | tail -n 15; fail "$1: exit status $got"; }
+}
+step() { # NETWORK: a recipe with the script on the standard input
+    {
+        printf 'image: %s\nnetwork: %s\nsteps:\n  net:\n    limits: {time: 60s}\n    run: |\n' "$image" "$1"
+        sed "s/GITPORT/$git_port/g;s/BROKER/$broker/g;s/STORE/$store/g;s/VERIFIER/$verifier/g;s/WEB/$web/g;s/HOST/${host:-127.0.0.9}/g;s/^/      /"
+    } >"$repo/.assay.yml"
+    commit "$1"
+}
+nothing() {
+    cat <<'S'
+set -x
+dead() { ! nc -w 2 "$1" "$2" </dev/null >/dev/null 2>&1 || { echo "reached $1 $2"; exit 1; }; }
+dead 127.0.0.1 WEB
+dead 127.0.0.1 VERIFIER
+dead 127.0.0.2 GITPORT
+dead HOST GITPORT
+dead HOST WEB
+dead 169.254.169.254 80
+dead 1.1.1.1 53
+dead 93.184.216.34 443
+dead ::1 GITPORT
+dead fe80::1 GITPORT
+dead 2606:4700:4700::1111 53
+wget -T 2 -q -O - http://127.0.0.1:WEB/index.html && exit 1
+nslookup example.org 1.1.1.1 && exit 1
+wget -T 2 -q -O - http://example.org/ && exit 1
+[ "$(ip -o link | grep -v lo: | wc -l)" = 0 ] || exit 1
+ip link add name x type dummy && exit 1
+ip addr add 10.9.9.9/8 dev lo && exit 1
+S
+}
+for driver in ${DRIVERS:-bwrap}; do
+    sed -i "s/^isolation = .*/isolation = $driver/" "$realm/worker-1/worker.ini"
+    say "$driver: no network unless the policy allows it, whatever recipe and owner say"
+    { nothing; echo 'dead 127.0.0.1 GITPORT; dead 127.0.0.1 BROKER; dead 127.0.0.1 STORE'; } | step realm
+    run default
+    say "$driver: allowed by all three: git server, broker and store, and nothing else"
+    expect 0 assay policy --project p --network realm
+    {
+        nothing
+        cat <<'S'
+said=$(printf '001egit-upload-pack /p\0host=h\0' | nc -w 5 127.0.0.1 GITPORT | head -c 44)
+echo "git: $said"
+echo "$said" | grep -qE '^[0-9a-f]{44}' || exit 1
+for port in BROKER STORE; do
+    [ "$(sleep 1 | nc -w 3 127.0.0.1 $port | head -c 1 | od -An -tx1 | tr -d ' ')" = ff ] || { echo "not reached: $port"; exit 1; }
+done
+for i in 1 2 3 4 5 6 7 8; do
+    (printf '001egit-upload-pack /p\0host=h\0' | nc -w 5 127.0.0.1 GITPORT | head -c 4 | grep -qE '^[0-9a-f]{4}') || exit 1 &
+done
+wait
+S
+    } | step realm
+    run allowed
+    assay log "$id/net" >"$scratch/out"
+    grep '\[assay\] network:' "$scratch/out" || fail "no word about the network in the log"
+    counts=$(sed -n 's/.*network: \([0-9]*\) connections let through.* \([0-9]*\) attempts elsewhere.*/\1 \2/p' "$scratch/out")
+    [ "${counts% *}" -ge 11 ] || fail "let through: $counts"
+    [ "${counts#* }" -ge 8 ] || fail "counted as failed: $counts"
+    assay attest "$id/net" -o "$scratch/bundle" >/dev/null
+    grep -oE '"payload": ?"[^"]*"' "$scratch/bundle" | sed 's/.*"\([^"]*\)"$/\1/' | while read -r b; do echo "$b" | base64 -d; echo; done >"$scratch/statements"
+    grep -qE '"network": ?"realm"' "$scratch/statements" || fail "the signed result does not say that the build had a network"
+    assay worker --dir "$realm/worker-1" status >"$scratch/out"
+    has out 'connections of builds let through'
+    say "$driver: a recipe that does not ask gets none"
+    { nothing; echo 'dead 127.0.0.1 GITPORT; dead 127.0.0.1 BROKER'; } | step none
+    run none
+    say "$driver: an owner who gives none is not asked; if none does, that is said"
+    sed -i 's/^network = realm/network = none/' "$realm/worker-1/worker.ini"
+    expect 0 assay worker --dir "$realm/worker-1" reload
+    echo true | step realm
+    push 3 --url "$url"
+    assay status "$id" >"$scratch/out"
+    has out 'it asks for a network, the owner gives none'
+    sed -i 's/^network = none/network = realm/' "$realm/worker-1/worker.ini"
+    expect 0 assay worker --dir "$realm/worker-1" reload
+done
+ours || fail "the control no longer works"
+! pgrep -f "assay-worker.*$realm.*--step" >/dev/null || fail "a process of a step is left"
+done_ok
