@@ -1,6 +1,6 @@
 /* seeds.c: writes the inputs that the harnesses begin with, made by our own encoders, so that they never fall behind the protocol.
  *
- *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement, DIR/checkpoint
+ *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement, DIR/checkpoint, DIR/bundle, DIR/link
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -11,6 +11,8 @@
 #include "auth/roster.h"
 #include "base/file.h"
 #include "proto/statement.h"
+#include "store/link.h"
+#include "tests/fuzz/world.h"
 #include "verifier/checkpoint.h"
 
 static const char *top;
@@ -238,6 +240,50 @@ static void checkpoints (const struct sign_key *root)
     }
 }
 
+/* ---- bundles of the world that fuzz_bundle.c knows, links of a result of it, and manifests with symlinks ---- */
+
+static void bundles (void)
+{
+    struct world *w = world_new ();
+    struct result r;
+    struct manifest m;
+    struct err e = ERR_INIT;
+    static const char *const targets[] = { "dir", "../one", "b", "../dir" };
+    static const char *const links[] = { "a", "dir/b", "dir/c", "dir/d" };
+    struct digest d = some (1);
+    BUF (bundle);
+    BUF (bodies);
+    BUF (text);
+    BUF (file);
+    BUF (raw);
+    world_bundle (w, &bundle);
+    put ("bundle", "signed", &bundle);
+    world_bodies (w, &bodies);
+    put ("bundle", "bodies", &bodies);
+    world_result (w, "build", 0, NULL, "built", &r);
+    manifest_init (&m);
+    if (manifest_add (&m, "one", 'f', 3, &d, NULL, &e) == -1 || manifest_add (&m, "dir", 'd', 0, NULL, NULL, &e) == -1)
+        exit (1);
+    for (size_t i = 0; i < 3; i++)
+        if (manifest_add (&m, links[i], 'l', strlen (targets[i]), NULL, targets[i], &e) == -1)
+            exit (1);
+    if (manifest_finish (&m, &raw, &e) == -1 || link_text (&r, &m, &text, &e) == -1) {
+        fprintf (stderr, "fuzz_seeds: %s\n", e.msg);
+        exit (1);
+    }
+    put ("link", "manifest", &raw);
+    signature_make (&w->worker[0], buf_bytes (&text), r.link);
+    link_file (buf_bytes (&text), w->worker[0].pub, r.link, &file);
+    put ("link", "link", &file);
+    raw.len = 0;
+    if (manifest_add (&m, links[3], 'l', strlen (targets[3]), NULL, targets[3], &e) == -1 || manifest_finish (&m, &raw, &e) == -1)
+        exit (1);
+    put ("link", "manifest-into-itself", &raw);
+    manifest_release (&m);
+    result_release (&r);
+    world_destroy (&w);
+}
+
 int main (int argc, char **argv)
 {
     static const uint8_t seed[32] = { 42 }; /* as in fuzz_roster.c: the roster in a file is one that its harness accepts */
@@ -254,5 +300,6 @@ int main (int argc, char **argv)
     rosters (&root);
     statements ();
     checkpoints (&root);
+    bundles ();
     return 0;
 }

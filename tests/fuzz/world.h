@@ -1,0 +1,32 @@
+/* world.h: a small realm whose keys never change, and bundles of it, for the harness of proofs, its seeds and their unit test.
+ *
+ * Step "build" is built by workers w0, w1, w2 of owners o0, o1, o2, w0 trusted; "test" read its artifact. The policy is agree 2, trusted required.
+ */
+#ifndef ASSAY_TESTS_FUZZ_WORLD_H
+#define ASSAY_TESTS_FUZZ_WORLD_H
+
+#include "auth/roster.h"
+#include "proto/statement.h"
+
+#define WORLD_WORKERS 3
+#define WORLD_TIME INT64_C (1790000000000000)
+
+struct world {
+    struct roster *roster;
+    struct sign_key root, broker, store, verifier, worker[WORLD_WORKERS];
+    uint8_t sec[4 + WORLD_WORKERS][64];
+};
+struct world *world_new (void);
+void world_destroy (struct world **w);
+
+/* Worker `who` got an artifact of that content ("": the step failed), having read `input` (or NULL). result_release. */
+void world_result (const struct world *w, const char *step, int who, const struct digest *input, const char *content, struct result *r);
+/* A verdict "trusted" on the first result's outcome, naming these lines. verdict_release. */
+void world_verdict (const char *step, const struct result *r, const struct digest *lines, size_t n, struct verdict *v);
+void world_sign (const struct sign_key *key, struct bytes json, struct buf *line);   /* with its newline */
+void world_bundle (const struct world *w, struct buf *out);                          /* of "test", with that of "build" */
+void world_bodies (const struct world *w, struct buf *out);                          /* the same, only what is signed */
+/* Added to the roster, a second later. */
+void world_revoke (struct world *w, const char *name, int64_t since);
+
+#endif
