@@ -249,6 +249,21 @@ static int close_votes (struct server *s, const struct digest *id, struct bytes 
     return ledger_step_find (s->ledger, id, name, step, e) == -1 ? -1 : 0;
 }
 
+/* Results that were not agreed on are shown when no vote can be added any more. Where one still could (an owner may join), to end that is for those who
+ * may also retry it. */
+static int may_show (struct server *s, const struct principal *who, struct ledger_step *step, struct err *e)
+{
+    if (!step->final || step->state == STATE_TRUSTED || step->state == STATE_FAILED || step->votes == 0)
+        return 0;
+    if (step->state != STATE_UNREPRODUCIBLE && !(who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)))
+        return err_code (e, EC_NOT_ALLOWED, "the step is %s: to show its results ends the voting, which submitters and admins may do",
+                         step_state_name ((enum step_state) step->state));
+    struct digest id = step->sub;
+    char name[sizeof step->name];
+    memcpy (name, step->name, sizeof name);
+    return close_votes (s, &id, bytes_str (name), step, e);
+}
+
 static int on_verdict_get (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
 {
     const struct msg_verdict_get *g = &q->u.verdict_get;
@@ -258,8 +273,7 @@ static int on_verdict_get (struct server *s, const struct net_in *in, const stru
         return -1;
     if (g->results == 1 && !(who->roles & (ROLE_ADMIN | ROLE_VIEWER | ROLE_SUBMITTER)))
         return err_code (e, EC_NOT_ALLOWED, "%s may not read results (roles admin, viewer, submitter)", who->name);
-    bool agreed = step.state == STATE_TRUSTED || step.state == STATE_FAILED;
-    if (g->results == 1 && step.final && !agreed && close_votes (s, &g->id, g->step, &step, e) == -1)
+    if (g->results == 1 && may_show (s, who, &step, e) == -1)
         return -1;
     int found = 0;
     if (g->results != 2 && (who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)) && step.said && step.state == STATE_PROVISIONAL)
