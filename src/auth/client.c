@@ -123,8 +123,10 @@ int client_connect (struct client **out, const char *what, const char *endpoint,
             *out = c;
             return 0;
         }
-        if (c->socket)
+        if (c->socket) {
+            zsock_set_linger (c->socket, 0); /* nobody is there to take the hello */
             detach (c);
+        }
         if (!denied || time_mono_ms () + DENIED_PAUSE_MS >= until)
             break;
         zclock_sleep (DENIED_PAUSE_MS);
@@ -160,6 +162,11 @@ int client_open (struct client **c, struct realm *rl, unsigned role, int timeout
         if (*p->endpoint)
             return client_connect (c, service_name (role), p->endpoint, p->transport_key, key, timeout_ms, e);
     return err_set (e, ERR_UNREACHABLE, "no %s in the roster (enrol one: `assay token --role %s ...`)", service_name (role), service_name (role));
+}
+
+void client_patience (struct client *c, int timeout_ms)
+{
+    c->timeout_ms = timeout_ms;
 }
 
 void client_close (struct client **cp)

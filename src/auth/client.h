@@ -23,6 +23,7 @@ int client_open (struct client **c, struct realm *rl, unsigned role, int timeout
 /* The same for an endpoint and key that the caller knows (enrolment). `what` names the service in errors; key is borrowed until client_close. */
 int client_connect (struct client **c, const char *what, const char *endpoint, const uint8_t server[32], const struct net_key *key, int timeout_ms,
                     struct err *e);
+void client_patience (struct client *c, int timeout_ms);         /* how long client_ask waits, from now on; else as long as opening might take */
 void client_close (struct client **c);
 zsock_t *client_socket (struct client *c);
 uint64_t client_request (struct client *c);                      /* a fresh request id */

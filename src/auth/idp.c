@@ -555,7 +555,7 @@ static int on_revoke (struct call *c, struct err *e)
     const struct msg_revoke *q = &c->m->u.revoke;
     const struct principal *p = roster_findb (c->i->roster, q->name);
     if (!p)
-        return err_code (e, EC_NOT_FOUND, "no such principal (`assay who` lists them)");
+        return err_code (e, EC_NOT_FOUND, "%.*s: no such principal (`assay who` lists them)", (int) q->name.len, (const char *) q->name.p);
     if (p->roles & ROLE_IDP)
         return err_code (e, EC_NOT_ALLOWED, "%s: the IDP cannot be revoked", p->name);
     if (q->since > (uint64_t) c->now)

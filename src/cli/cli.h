@@ -17,6 +17,7 @@ struct cli {
     char *dir;        /* the realm's folder */
     bool colour;      /* stdout is a terminal and NO_COLOR is unset */
     int timeout_ms;   /* for one request: 2000 for the hook, 10000 otherwise */
+    int connect_ms;   /* for a service to be there at all */
 };
 
 int cli_fail (const char *command, const struct err *e);
@@ -25,6 +26,8 @@ int cli_flush (void);                                              /* stdout wri
 int cli_realm (struct cli *c, struct realm **rl, struct err *e);   /* opens and refreshes; an IDP that is down is no error when a copy is there */
 /* client_open, with the endpoint and what to do named in the error. what: "broker", "store", ... */
 int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **out, struct err *e);
+/* Is it there? Before something long, whose end would be lost. */
+int cli_there (struct cli *c, struct realm *rl, unsigned role, struct err *e);
 /* The service's endpoint as the roster has it; "" if there is none. */
 const char *cli_endpoint (struct realm *rl, unsigned role);
 /* "ID" or "ID/STEP[@WORKER]" with ID a prefix of 8 or more hex digits; asks the broker to complete the prefix. Empty strings where absent. */

@@ -109,6 +109,8 @@ static int may_use (const struct verdict *v, const char *name, bool provisional,
 static int fetch (struct cli *c, struct realm *rl, const struct verdict *v, const char *dir, bool provisional, struct err *e)
 {
     int64_t until = time_mono_ms () + NEWS_MS;
+    if (cli_there (c, rl, ROLE_STORE, e) == -1)
+        return -1;
     for (;;) {
         int rc = store_get (rl, &v->artifact, dir, bytes_str (NULL), bytes_str (NULL), provisional, c->timeout_ms > 60000 ? c->timeout_ms : 60000, e);
         if (rc == 0 || e->code != EC_NOT_ALLOWED || strcmp (v->state, "trusted") || time_mono_ms () > until)

@@ -30,7 +30,7 @@ static int publish (struct cli *c, const char *folder, const char *name, struct 
     char hex[DIGEST_HEX];
     if (fd == -1)
         return err_errno (e, "%s", folder);
-    if (manifest_scan (fd, NULL, NULL, &manifest, e) == -1 || cli_realm (c, &rl, e) == -1 ||
+    if (manifest_scan (fd, NULL, NULL, &manifest, e) == -1 || cli_realm (c, &rl, e) == -1 || cli_there (c, rl, ROLE_STORE, e) == -1 ||
         store_put (rl, fd, buf_bytes (&manifest), bytes_of (NULL, 0), UPLOAD_MS, &receipt, e) == -1 ||
         cli_client (c, rl, ROLE_STORE, &store, e) == -1)
         return -1;
@@ -50,6 +50,9 @@ static int make (struct cli *c, const char *name, const char *suite, const struc
 {
     const char *tmp = getenv ("TMPDIR");
     CLEANUP (free_ptr) char *folder = xasprintf ("%s/assay-image.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+    struct realm *CLEANUP (realm_close) rl = NULL;
+    if (cli_realm (c, &rl, e) == -1 || cli_there (c, rl, ROLE_STORE, e) == -1) /* now, and not after a minute of work */
+        return -1;
     if (!mkdtemp (folder))
         return err_errno (e, "%s", folder);
     int rc = suite ? rootfs_build (suite, argv, (size_t) argc, kernel, folder, e) : rootfs_import (argv[0], kernel, folder, e);

@@ -1,6 +1,7 @@
 /* cmd_store.c: `assay store check --dir STOREDIR`: hash every blob again, set damaged ones aside. */
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "store/cas.h"
@@ -43,8 +44,11 @@ cmd_store (struct cli *c, int argc, char **argv)
         return cli_usage ("store", "check --dir DIR");
     CLEANUP (free_ptr) char *state = xasprintf ("%s/state", dir);
 
-    if (cas_look (&k.cas, state, &e) == -1)
+    if (cas_look (&k.cas, state, &e) == -1) {
+        if (access (state, F_OK) == -1)
+            err_set (&e, ERR_USAGE, "%s: no store keeps its files there (assay store check --dir STOREDIR, the folder that assay-store has)", state);
         return cli_fail ("store", &e);
+    }
     if (cas_each (k.cas, check_one, &k, &e) == -1) {
         cas_close (&k.cas);
         return cli_fail ("store", &e);

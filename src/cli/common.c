@@ -70,14 +70,23 @@ int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **
     if (!*endpoint)
         return err_set (e, ERR_UNREACHABLE, "no %s in the roster (enrol one: `assay token --role %s`)", name, name);
     struct err why = ERR_INIT;
-    if (client_open (out, rl, role, c->timeout_ms, &why) == 0)
+    int wait = c->connect_ms < c->timeout_ms ? c->connect_ms : c->timeout_ms;
+    if (client_open (out, rl, role, wait, &why) == 0) {
+        client_patience (*out, c->timeout_ms);
         return 0;
+    }
     if (why.kind == ERR_UNREACHABLE)
         return err_set (e, ERR_UNREACHABLE, "no %s at %s after %g s (is assay-%s running there? `assay up` runs a realm for one machine)", name, endpoint,
-                        c->timeout_ms / 1000.0, name);
+                        wait / 1000.0, name);
     if (e)
         *e = why;
     return err_wrap (e, "%s at %s", name, endpoint);
+}
+
+int cli_there (struct cli *c, struct realm *rl, unsigned role, struct err *e)
+{
+    struct client *CLEANUP (client_close) service = NULL;
+    return cli_client (c, rl, role, &service, e);
 }
 
 /* The one submission that the prefix means. */

@@ -72,7 +72,7 @@ int main (int argc, char **argv)
         { "version", no_argument, NULL, 'V' },   { NULL, 0, NULL, 0 },
     };
     const char *dir = NULL;
-    struct cli c = { .timeout_ms = 10000 };
+    struct cli c = { .timeout_ms = 10000, .connect_ms = 5000 };
     struct err e = ERR_INIT;
     int64_t ms = 0;
 
@@ -87,7 +87,7 @@ int main (int argc, char **argv)
         case 't':
             if (config_parse_duration (optarg, &ms, &e) == -1 || ms < 1 || ms > 3600000)
                 return cli_usage ("--timeout", "%s: not a time from 1ms to 1h", optarg);
-            c.timeout_ms = (int) ms;
+            c.timeout_ms = c.connect_ms = (int) ms;
             break;
         case 'h':
             help (stdout);

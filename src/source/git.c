@@ -120,6 +120,8 @@ int git_resolve (const char *path, const char *rev, struct git_rev *c, struct er
         return -1;
     git_object *CLEANUP (object_free) o = NULL, *CLEANUP (object_free) peeled = NULL;
     int rc = git_revparse_single (&o, r, rev);
+    if (rc == GIT_ENOTFOUND)
+        return err_set (e, ERR_USAGE, "%.200s: no such commit, branch or tag in %.300s", rev, path);
     if (rc) {
         repo_fail (e, rc, "%.200s", rev);
         if (e)
