@@ -173,6 +173,10 @@ threats() {
     grep -oE 'tests/unit/test_[a-z_0-9]+\.c: [a-z_0-9]+' doc/THREATS.md | sort -u | while IFS=': ' read -r f name; do
         grep -qE "^(Test|ParameterizedTest) \(.*, $name[,)]" "$f" || echo "doc/THREATS.md: $f has no test $name"
     done
+    grep -E '^\| \*\*' doc/THREATS.md | grep -vE 'tests/(threats|e2e)/[0-9]|lab: [a-z]' | sed 's/^| \*\*\([^*]*\)\*\*.*/doc\/THREATS.md: no scenario for: \1/'
+    sed -n 's/^        { "\([a-z]*\)", "[^"]*", row_.*/\1/p' src/lab/lab.c | sort >"$tmp/rows"
+    [ -s "$tmp/rows" ] || echo "src/lab/lab.c: its rows were not found"
+    grep -oE 'lab: [a-z]+' doc/THREATS.md | sed 's/lab: //' | sort -u | comm -3 "$tmp/rows" - | tr -d '\t' | sed 's/.*/lab row &: it is in only one of src\/lab\/lab.c and doc\/THREATS.md/'
     for t in tests/threats/*.sh; do [ -f "$t" ] && { grep -qF "$t" doc/THREATS.md || echo "$t is not in doc/THREATS.md"; }; done
 }
 units() {

@@ -78,6 +78,12 @@ int on_log_get (struct ask *a, struct err *e)
     int rc = may_see (a->sender, c.sub.project) ? 0 : err_code (e, EC_NOT_FOUND, "no such submission");
     if (rc == 0 && !bytes_copy (q->worker, worker, sizeof worker))
         rc = err_code (e, EC_MALFORMED, "not a worker's name");
+    /* What another's build says may be what it got: who has a vote to give reads only its own. */
+    if (rc == 0 && !(a->sender->roles & ~(unsigned) ROLE_WORKER)) {
+        if (*worker && strcmp (worker, a->sender->name))
+            rc = err_code (e, EC_NOT_ALLOWED, "a worker may read its own logs only");
+        (void) snprintf (worker, sizeof worker, "%s", a->sender->name);
+    }
     if (rc == 0)
         rc = state_leases_of (s->state, c.step.key, later, &x, e);
     if (rc == 0 && !x.found && !q->follow)

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -60,6 +61,48 @@ static int choose (char **names, int count, const struct lab_row **out, size_t *
     return 0;
 }
 
+/* ---- the table ---- */
+
+#define TRIED_WIDTH 30
+#define HAPPENED_MIN 40
+
+/* The next line of a text, at most `width` bytes of it, broken at a space where there is one; *at moves on. */
+static char *next_line (const char **at, size_t width)
+{
+    size_t n = strlen (*at), cut = n;
+    if (width && n > width) {
+        cut = width;
+        while (cut > 0 && (*at)[cut] != ' ')
+            cut--;
+        cut = cut ? cut : width;
+    }
+    char *line = bytes_dup (bytes_of (*at, cut));
+    *at += cut;
+    *at += strspn (*at, " ");
+    return line;
+}
+
+/* On a terminal texts are broken, so that the columns stay columns; elsewhere a row is a line. */
+static void show_table (struct cli *c, const struct played *v, size_t n)
+{
+    struct winsize w = { .ws_col = 0 };
+    size_t tried_width = 0, width = 0, fixed = 12 + 11 + TRIED_WIDTH + 2;
+    struct table *t = table_new (4, heads);
+    if (isatty (STDOUT_FILENO) && ioctl (STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col) {
+        tried_width = TRIED_WIDTH;
+        width = w.ws_col > fixed + HAPPENED_MIN ? w.ws_col - fixed : HAPPENED_MIN;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *tries = v[i].row->tries, *happened = v[i].happened;
+        for (bool first = true; first || *tries || *happened; first = false) {
+            CLEANUP (free_ptr) char *a = next_line (&tries, tried_width), *b = next_line (&happened, width);
+            table_add (t, (const char *const[]){ first ? v[i].row->name : "", first ? v[i].result : "", a, b });
+        }
+    }
+    putchar ('\n');
+    table_print (c, &t);
+}
+
 static void play (struct farm *f, const struct lab_row *row, struct played *p)
 {
     struct trial t;
@@ -69,7 +112,7 @@ static void play (struct farm *f, const struct lab_row *row, struct played *p)
     p->row = row;
     p->seconds = (double) (time_mono_ms () - began) / 1000;
     if (t.broke) /* also where something that it needed failed afterwards */
-        p->happened = xasprintf ("%s%s%s", t.broken, t.happened.len ? "; before that: " : "", buf_str (&t.happened));
+        p->happened = xasprintf ("%s%s%s", t.broken, t.happened.len ? "; besides: " : "", buf_str (&t.happened));
     else
         p->happened = rc == 0 ? xstrdup (buf_str (&t.happened)) : xasprintf ("it could not be tried: %s", e.msg);
     p->result = t.broke ? "broke" : rc == 0 ? "held" : "not tried";
@@ -105,15 +148,10 @@ static int play_all (struct cli *c, const struct lab_row *const *rows, size_t n,
             show_json (p);
     }
     farm_close (&f);
-    struct table *t = json ? NULL : table_new (4, heads);
-    for (size_t i = 0; i < count; i++) {
-        if (t)
-            table_add (t, (const char *const[]){ played[i].row->name, played[i].result, played[i].row->tries, played[i].happened });
+    if (!json)
+        show_table (c, played, count);
+    for (size_t i = 0; i < count; i++)
         free (played[i].happened);
-    }
-    if (t)
-        putchar ('\n');
-    table_print (c, &t);
     if (!json)
         printf ("\n%zu of %zu held\n", held, n);
     if (proc_interrupted ())

@@ -25,6 +25,7 @@ struct farm {
     struct realm *rl;      /* the admin's */
     struct client *broker; /* asked for states and events */
     unsigned commands, gets;
+    bool resting;          /* the honest workers pause */
 };
 
 char *farm_path (const struct farm *f, const char *format, ...)
@@ -148,7 +149,7 @@ static int append (const char *path, const char *text, struct err *e)
 static int configure (struct farm *f, struct err *e)
 {
     CLEANUP (free_ptr) char *broker = farm_path (f, "realm/broker/broker.ini"), *repo = farm_path (f, "repository");
-    if (append (broker, "[leases]\ngrace = 4s\ndecline-pause = 1s\n[limits]\nfree-floor = 0\n", e) == -1)
+    if (append (broker, "[leases]\ngrace = 2s\ndecline-pause = 1s\n[limits]\nfree-floor = 0\n", e) == -1)
         return -1;
     for (unsigned i = 1; i <= FARM_WORKERS; i++) {
         CLEANUP (free_ptr) char *ini = farm_path (f, "realm/worker-%u/worker.ini", i),
@@ -486,6 +487,8 @@ int farm_event (struct farm *f, uint64_t since, const struct event_want *w, int 
 
 int farm_honest (struct farm *f, bool at_work, struct err *e)
 {
+    if (f->resting == !at_work)
+        return 0;
     for (unsigned i = 1; i <= FARM_WORKERS; i++) {
         CLEANUP (free_ptr) char *dir = farm_path (f, "realm/worker-%u", i);
         BUF (err);
@@ -493,6 +496,7 @@ int farm_honest (struct farm *f, bool at_work, struct err *e)
         if (status)
             return status == -1 ? -1 : err_set (e, ERR_FAILED, "worker-%u does not listen to its owner: %.300s", i, buf_str (&err));
     }
+    f->resting = !at_work;
     return 0;
 }
 

@@ -7,7 +7,7 @@
  *   assay-liar submit DIR FLAW URL COMMIT REF PROJECT RECIPE-DIR   a submission with one flaw; prints the broker's answer
  *   assay-liar lease DIR1 DIR2              DIR1 takes a lease, DIR2 answers it in every way; prints the broker's answers
  *   assay-liar result DIR VALUE             takes one lease, and answers with a forged result (VALUE: what is wrong with it)
- *   assay-liar broker DIR LIE              in the broker's place, with its key: one lie to whoever comes; prints what it answers
+ *   assay-liar broker DIR LIE,...        in the broker's place, with its key: one lie after the other to the first worker that comes; prints what it answers
  *   assay-liar verdict DIR BUNDLE LIE      the verifier's own key signs the bundle's verdict anew, with a lie in it; prints the bundle
  *   assay-liar mute DIR                     subscribes to all events, and never reads one
  *   assay-liar vote DIR COUNT TEXT STATUS     answers COUNT leases without running anything: artifact n with TEXT (-: none), and this exit status
@@ -19,6 +19,12 @@
  *   assay-liar enrol DIR TOKEN KIND      joins again under the token's name with DIR's own key of that kind (sign, transport, seal; swap: its
  *                                        transport key for sealing; bit: its transport key in another writing)
  *   assay-liar decline DIR N             takes N leases, one after the other, and declines each
+ *   assay-liar repeat DIR TEXT           answers one lease with TEXT, then a second one with the very same words; prints the answers
+ *   assay-liar hold DIR                  takes a lease, and never answers
+ *   assay-liar linger DIR TEXT           answers one lease with TEXT, and goes on asking until it is refused; then connects anew
+ *   assay-liar copy DIR TEXT             takes a lease, waits for two others' answers, and asks everyone what they are; TEXT: as if it had guessed
+ *   assay-liar late DIR TEXT             the same, and then answers with TEXT
+ *   assay-liar store DIR LIE TREE        in the store's place, with its key: serves TREE, whatever is asked for (LIE bits: and a bit of it changed)
  *   assay-liar flip --dir DIR            a worker that changes a bit of every file that it built
  */
 #include <arpa/inet.h>
@@ -402,241 +408,7 @@ static int cmd_lease (char **v)
     return 0;
 }
 
-/* ---- a broker that lies ---- */
-
-static void say (zsock_t *s, const struct net_in *to, const struct msg *m)
-{
-    BUF (frame);
-    msg_encode (m, &frame);
-    net_send (s, bytes_of (to->route, to->route_len), buf_bytes (&frame), &e);
-}
-
-static void forge_submission (struct realm *rl, const struct realm *submitter, const char *lie, struct buf *out)
-{
-    struct msg m = MSG_INIT (submission_body, 0), st = MSG_INIT (step, 0);
-    BUF (step);
-    BUF (body);
-    struct bytes list;
-    st.u.step.name = bytes_str ("build");
-    st.u.step.run = bytes_str ("echo owned");
-    st.u.step.image = digest_of ("image", 5);
-    msg_encode (&st, &step);
-    list = buf_bytes (&step);
-    struct msg_submission_body *b = &m.u.submission_body;
-    b->submitter = bytes_str (realm_name (submitter));
-    b->project = bytes_str ("p");
-    b->url = bytes_str ("https://git.example/p.git");
-    b->commit = bytes_str ("0123456789012345678901234567890123456789");
-    b->ref = bytes_str ("refs/heads/main");
-    b->steps = (struct bytes_list){ &list, 1 };
-    b->issued = (uint64_t) time_now_us () - (!strcmp (lie, "expired") ? UINT64_C (7200000000) : 0);
-    b->expires = b->issued + UINT64_C (3600000000);
-    msg_encode (&m, &body);
-    bool own = !strcmp (lie, "submission");
-    envelope_sign (TYPE_SUBMISSION, buf_bytes (&body), own ? &realm_keys (rl)->sign : &realm_keys (submitter)->sign, out);
-    if (!strcmp (lie, "altered"))
-        out->p[out->len / 2] ^= 1;
-}
-
-static void forge_lease (struct realm *rl, const struct principal *w, struct bytes submission, const char *lie, struct buf *out)
-{
-    struct msg m = MSG_INIT (lease_body, 0);
-    struct envelope v = { 0 };
-    struct keys other;
-    BUF (body);
-    struct msg_lease_body *b = &m.u.lease_body;
-    if (keys_make (&other, &e) == -1 || envelope_open (submission, TYPE_SUBMISSION, &v, &e) == -1)
-        die ("lease");
-    b->broker = bytes_str (realm_name (rl));
-    b->worker = bytes_str (!strcmp (lie, "worker") ? "worker-2" : w->name);
-    b->owner = bytes_str (!strcmp (lie, "worker") ? "owner-2" : w->owner);
-    b->submission = envelope_id (&v);
-    b->step = bytes_str (!strcmp (lie, "step") ? "other" : "build");
-    b->project = bytes_str ("p");
-    b->ref = bytes_str ("refs/heads/main");
-    b->image = digest_of ("image", 5);
-    b->issued = (uint64_t) time_now_us ();
-    b->expires = b->issued + (!strcmp (lie, "over") ? 1 : UINT64_C (3600000000));
-    msg_encode (&m, &body);
-    envelope_sign (TYPE_LEASE, buf_bytes (&body), !strcmp (lie, "lease") ? &other.sign : &realm_keys (rl)->sign, out);
-    envelope_release (&v);
-    keys_release (&other);
-}
-
-/* A verdict that the broker made up, as an event. */
-static void forge_event (struct realm *rl, const struct digest *id, struct buf *out)
-{
-    struct verdict v;
-    BUF (json);
-    BUF (envelope);
-    memset (&v, 0, sizeof v);
-    v.submission = *id;
-    v.artifact = digest_of ("bad", 3);
-    v.outcome = outcome_digest (0, &v.artifact);
-    strcpy (v.step, "build");
-    strcpy (v.project, "p");
-    strcpy (v.state, "trusted");
-    strcpy (v.verifier, roster_role (realm_roster (rl), ROLE_VERIFIER, 0)->name);
-    strcpy (v.commit, "0123456789012345678901234567890123456789");
-    v.url = xstrdup ("");
-    v.ref = xstrdup ("");
-    v.reason = xstrdup ("the broker says so");
-    v.policy.agree = v.policy.trusted = v.policy.dissent = v.support = v.votes = 1;
-    v.policy.isolation = ISOLATION_BWRAP;
-    v.policy.max_replicas = 5;
-    v.policy.lineages = 1;
-    v.policy.network = NETWORK_NONE;
-    v.time = time_now_us ();
-    v.index = 1;
-    v.final = true;
-    verdict_json (&v, &json);
-    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &envelope);
-    struct msg ev = MSG_INIT (event, 0);
-    ev.u.event.seq = 1;
-    ev.u.event.time = (uint64_t) v.time;
-    ev.u.event.kind = bytes_str ("verdict");
-    ev.u.event.project = bytes_str ("p");
-    ev.u.event.id = *id;
-    ev.u.event.step = bytes_str ("build");
-    ev.u.event.state = bytes_str ("trusted");
-    ev.u.event.digest = v.artifact;
-    ev.u.event.payload = buf_bytes (&envelope);
-    msg_encode (&ev, out);
-    verdict_release (&v);
-}
-
-static int cmd_broker (char **v)
-{
-    struct realm *rl = realm_of (v[0]);
-    char *up = xasprintf ("%s/..", v[0]);
-    struct realm *submitter = realm_of (up); /* the realm's own folder: the admin, who submits */
-    const char *lie = v[1];
-    const struct principal *self = realm_self (rl);
-    struct digest id = { { 0 } };
-    bool greeted = false;
-    if (net_start (&e) == -1)
-        die ("start");
-    realm_admit (rl, ROLE_ANY);
-    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, 1000, &e), *x = net_xpub (self->events, &realm_keys (rl)->transport, 1000, &e);
-    if (!s || !x)
-        die ("bind");
-    puts ("ready");
-    fflush (stdout);
-    for (int64_t until = time_mono_ms () + 15000; time_mono_ms () < until;) {
-        struct net_in in;
-        struct msg q, a;
-        if (!net_wait (s, 100) || net_recv (s, &in, &e) != 1)
-            continue;
-        const struct principal *p = roster_by_transport (realm_roster (rl), in.peer);
-        if (!p || msg_decode (in.data, &q, &e) == -1)
-            continue;
-        BUF (sub);
-        BUF (lease);
-        BUF (event);
-        switch (q.type) {
-        case MSG_hello:
-            greeted = true;
-            a = (struct msg) MSG_INIT (welcome, q.request);
-            a.u.welcome.version = PROTO_VERSION;
-            say (s, &in, &a);
-            break;
-        case MSG_ready:
-            if (!q.u.ready.credit)
-                break;
-            forge_submission (rl, submitter, lie, &sub);
-            forge_lease (rl, p, buf_bytes (&sub), lie, &lease);
-            a = (struct msg) MSG_INIT (lease, 0);
-            a.u.lease.lease = buf_bytes (&lease);
-            a.u.lease.submission = buf_bytes (&sub);
-            say (s, &in, &a);
-            break;
-        case MSG_decline:
-            printf ("declined: %.*s\n", (int) q.u.decline.reason.len, (const char *) q.u.decline.reason.p);
-            fflush (stdout);
-            _exit (0); /* the sockets need no goodbye */
-        case MSG_log:
-        case MSG_result:
-            printf ("it works on it: %s %.*s\n", msg_name (q.type), (int) (q.type == MSG_result ? q.u.result.text.len : 0), q.type == MSG_result ? (const char *) q.u.result.text.p : "");
-            fflush (stdout);
-            _exit (0); /* the sockets need no goodbye */
-        case MSG_submit: {
-            struct envelope env = { 0 };
-            if (envelope_open (q.u.submit.envelope, TYPE_SUBMISSION, &env, &e) == 0)
-                id = envelope_id (&env);
-            envelope_release (&env);
-            a = (struct msg) MSG_INIT (submitted, q.request);
-            a.u.submitted.id = id;
-            a.u.submitted.seq = 1;
-            say (s, &in, &a);
-            break;
-        }
-        case MSG_replay: {
-            a = (struct msg) MSG_INIT (events, q.request);
-            a.u.events.next = 1;
-            struct bytes list;
-            if (!digest_zero (&id)) {
-                forge_event (rl, &id, &event);
-                list = buf_bytes (&event);
-                a.u.events.events = (struct bytes_list){ &list, 1 };
-                a.u.events.last = 1;
-                a.u.events.next = 2;
-            }
-            say (s, &in, &a);
-            break;
-        }
-        case MSG_ping:
-            a = (struct msg) MSG_INIT (pong, q.request);
-            if (!greeted) {
-                a = (struct msg) MSG_INIT (error, q.request);
-                a.u.error.code = bytes_str ("unexpected");
-            }
-            say (s, &in, &a);
-            break;
-        default:
-            break;
-        }
-        msg_release (&q);
-        net_in_release (&in);
-    }
-    fflush (stdout);
-    _exit (0);
-}
-
-static int cmd_verdict (char **v)
-{
-    struct realm *rl = realm_of (v[0]);
-    struct envelope env = { 0 };
-    struct verdict d;
-    BUF (file);
-    BUF (json);
-    BUF (out);
-    if (file_read (v[1], 1 << 24, &file, &e) == -1)
-        die ("bundle");
-    const char *text = buf_str (&file);
-    size_t first = strcspn (text, "\n");
-    if (envelope_open_json (bytes_of (file.p, first), TYPE_INTOTO, &env, &e) == -1 || verdict_parse (env.body, &d, &e) == -1)
-        die ("verdict");
-    if (!strcmp (v[2], "artifact"))
-        d.artifact = digest_of ("another", 7);
-    else if (!strcmp (v[2], "outcome")) {
-        d.artifact = digest_of ("another", 7);
-        d.outcome = outcome_digest (0, &d.artifact);
-    } else if (!strcmp (v[2], "trusted")) {
-        strcpy (d.state, "trusted");
-        for (size_t i = 0; i < d.count; i++)
-            d.counts[i].counted = true;
-    } else if (!strcmp (v[2], "policy"))
-        d.policy.agree = 1;
-    else if (!strcmp (v[2], "commit"))
-        memset (d.commit, '7', strlen (d.commit));
-    verdict_json (&d, &json);
-    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &out);
-    printf ("%s\n%s", buf_str (&out), text + first + (text[first] == '\n'));
-    verdict_release (&d);
-    envelope_release (&env);
-    realm_close (&rl);
-    return 0;
-}
+/* ---- one that listens, and never hears ---- */
 
 static int cmd_mute (char **v)
 {
@@ -665,12 +437,17 @@ int main (int argc, char **argv)
         { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
         { "echo", 1, cmd_echo },       { "replay", 1, cmd_replay }, { "read", 2, cmd_read },      { "name", 3, cmd_name },
         { "enrol", 3, cmd_enrol },     { "decline", 2, cmd_decline },
+        { "repeat", 2, cmd_repeat },   { "hold", 1, cmd_hold },   { "linger", 2, cmd_linger },     { "copy", 2, cmd_copy },
+        { "store", 3, cmd_store },     { "late", 2, cmd_late },
     };
     if (argc > 1 && (!strcmp (argv[1], "flip") || !strncmp (argv[1], "--", 2)))
         return liar_worker (argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof rows / sizeof *rows; i++)
-        if (!strcmp (argv[1], rows[i].name) && argc - 2 == rows[i].args)
-            return rows[i].run (argv + 2);
+        if (!strcmp (argv[1], rows[i].name) && argc - 2 == rows[i].args) {
+            int status = rows[i].run (argv + 2);
+            fflush (stdout);
+            _exit (status); /* what was asked was answered: the sockets need no goodbye */
+        }
     fprintf (stderr, "usage: see the head of src/lab/liar.c\n");
     return 2;
 }

@@ -26,8 +26,12 @@ void try_all (struct client *c, const struct digest *lease);     /* result, erro
 void make_result (struct realm *rl, const struct taken *t, const char *wrong, struct buf *sealed);
 void send_result (struct client *c, const struct taken *t, struct bytes sealed); /* prints the answer */
 
+void vote (struct realm *rl, struct client *broker, struct taken *t, const char *text, unsigned status); /* right in all but what it says came out */
+void one_file (const char *text, struct buf *manifest, struct buf *content); /* an artifact: file n with a line of text, none with "-" */
+
 #define LIAR_MODE(name) int cmd_##name (char **v);               /* its arguments; the exit status */
-LIAR_MODE (vote) LIAR_MODE (steal)
+LIAR_MODE (vote) LIAR_MODE (steal) LIAR_MODE (repeat) LIAR_MODE (hold) LIAR_MODE (linger) LIAR_MODE (copy) LIAR_MODE (late)
+LIAR_MODE (broker) LIAR_MODE (store) LIAR_MODE (verdict)
 LIAR_MODE (result) LIAR_MODE (echo) LIAR_MODE (replay) LIAR_MODE (read) LIAR_MODE (name) LIAR_MODE (enrol) LIAR_MODE (decline)
 
 int liar_worker (int argc, char **argv);                         /* a real worker, but for what it does to the artifact */

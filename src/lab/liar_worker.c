@@ -1,6 +1,7 @@
 /* liar_worker.c: workers that lie. */
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 #include "base/file.h"
 #include "lab/liar.h"
-#include "store/client.h"
+#include "store/manifest.h"
 #include "worker/agent.h"
 #include "worker/report.h"
 #include "worker/runner.h"
@@ -47,25 +48,49 @@ int liar_worker (int argc, char **argv)
 
 /* ---- those that run nothing ---- */
 
-/* Really uploaded, under the lease: the receipt is a good one. */
-static void upload (struct realm *rl, struct bytes lease, const char *text, struct digest *artifact, struct buf *receipt)
+void one_file (const char *text, struct buf *manifest, struct buf *content)
 {
-    char dir[] = "/tmp/assay-liar.XXXXXX";
-    BUF (manifest);
-    BUF (line);
-    if (!mkdtemp (dir))
-        die ("a temporary folder");
-    char *n = xasprintf ("%s/n", dir);
-    buf_addf (&line, "%s\n", text);
-    int fd CLEANUP (fd_close) = open (n, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), tree CLEANUP (fd_close) = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd == -1 || !file_write_all (fd, line.p, line.len) ? -1 : manifest_scan (tree, NULL, NULL, &manifest, &e);
-    if (rc == 0)
-        rc = store_put (rl, tree, buf_bytes (&manifest), lease, 20000, receipt, &e);
-    *artifact = manifest_digest (buf_bytes (&manifest));
-    file_remove_tree (dir, NULL);
-    free (n);
-    if (rc == -1)
+    struct manifest m;
+    buf_addf (content, "%s\n", text);
+    struct digest d = digest_of (content->p, content->len);
+    manifest_init (&m);
+    if ((strcmp (text, "-") && manifest_add (&m, "n", 'f', content->len, &d, NULL, &e) == -1) || manifest_finish (&m, manifest, &e) == -1)
+        die ("manifest");
+    manifest_release (&m);
+}
+
+/* Really uploaded, under the lease: the receipt is a good one. One connection for all. */
+static void upload (struct realm *rl, struct bytes lease, struct bytes manifest, struct bytes content, struct buf *receipt)
+{
+    static struct client *store;
+    struct net_in in;
+    if (!store)
+        store = client_of (rl, ROLE_STORE);
+    struct msg m = MSG_INIT (put_open, client_request (store));
+    m.u.put_open.lease = lease;
+    m.u.put_open.manifest = manifest;
+    if (client_ask (store, &m, MSG_put_state, &in, &e) == -1)
         die ("upload");
+    struct digest id = m.u.put_state.upload;
+    bool wanted = m.u.put_state.need.len == 1 && m.u.put_state.need.p[0] == 1;
+    msg_release (&m);
+    net_in_release (&in);
+    if (wanted) {
+        m = (struct msg) MSG_INIT (put_chunk, client_request (store));
+        m.u.put_chunk.upload = id;
+        m.u.put_chunk.data = content;
+        if (client_ask (store, &m, MSG_put_credit, &in, &e) == -1)
+            die ("upload");
+        msg_release (&m);
+        net_in_release (&in);
+    }
+    m = (struct msg) MSG_INIT (put_done, client_request (store));
+    m.u.put_done.upload = id;
+    if (client_ask (store, &m, MSG_receipt, &in, &e) == -1)
+        die ("receipt");
+    buf_add (receipt, m.u.receipt.envelope.p, m.u.receipt.envelope.len);
+    msg_release (&m);
+    net_in_release (&in);
 }
 
 /* A result that is right in every respect but for what it says came out. */
@@ -74,12 +99,19 @@ static void seal_vote (struct realm *rl, const struct taken *t, const char *text
     struct order o;
     int64_t now = time_now_us ();
     BUF (receipt);
-    struct report rep = { .isolation = ISOLATION_BWRAP, .exit_status = status, .artifact = manifest_empty (), .lease = t->m.u.lease.lease, .started = now, .finished = now,
+    BUF (manifest);
+    BUF (content);
+    struct report rep = { .isolation = ISOLATION_BWRAP, .exit_status = status, .network = NETWORK_NONE, .artifact = manifest_empty (), .lease = t->m.u.lease.lease, .started = now, .finished = now,
                           .host = "kernel=unknown cpu=unknown driver=bwrap-0.8.0", .note = "" };
     if (order_check (&o, realm_roster (rl), realm_name (rl), t->m.u.lease.lease, t->m.u.lease.submission, now, &e) == -1)
         die ("lease");
+    one_file (text, &manifest, &content);
+    if (status == 0) {
+        rep.manifest = buf_bytes (&manifest);
+        rep.artifact = manifest_digest (rep.manifest);
+    }
     if (strcmp (text, "-"))
-        upload (rl, rep.lease, text, &rep.artifact, &receipt);
+        upload (rl, rep.lease, rep.manifest, buf_bytes (&content), &receipt);
     rep.receipt = buf_bytes (&receipt);
     if (report_seal (rl, &o, &rep, sealed, &e) == -1)
         die ("result");
@@ -96,7 +128,7 @@ static void send_vote (struct client *c, const struct digest *lease, struct byte
     fflush (stdout);
 }
 
-static void vote (struct realm *rl, struct client *c, struct taken *t, const char *text, unsigned status)
+void vote (struct realm *rl, struct client *c, struct taken *t, const char *text, unsigned status)
 {
     BUF (sealed);
     seal_vote (rl, t, text, status, &sealed);
@@ -135,5 +167,85 @@ int cmd_steal (char **v)
     client_close (&ct);
     realm_close (&victim);
     realm_close (&thief);
+    return 0;
+}
+
+/* Answers a first lease, and with the same words a second one; and tells of the first once more something else. */
+int cmd_repeat (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, ROLE_BROKER);
+    struct taken one, two;
+    char name[64] = "";
+    struct order o;
+    BUF (sealed);
+    BUF (other);
+    take_lease (c, &one);
+    if (order_check (&o, realm_roster (rl), realm_name (rl), one.m.u.lease.lease, one.m.u.lease.submission, time_now_us (), &e) == -1)
+        die ("lease");
+    bytes_copy (o.step->name, name, sizeof name);
+    order_release (&o);
+    seal_vote (rl, &one, v[1], 0, &sealed);
+    seal_vote (rl, &one, "-", 1, &other);
+    printf ("its own, %s: ", name);
+    send_vote (c, &one.id, buf_bytes (&sealed));
+    printf ("the same: ");
+    send_vote (c, &one.id, buf_bytes (&sealed));
+    printf ("another for it: ");
+    send_vote (c, &one.id, buf_bytes (&other));
+    take_lease (c, &two);
+    printf ("for the other step: ");
+    send_vote (c, &two.id, buf_bytes (&sealed));
+    return 0;
+}
+
+/* Takes a lease, is there, and never answers. */
+int cmd_hold (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, ROLE_BROKER);
+    struct taken t;
+    take_lease (c, &t);
+    puts ("it has a lease");
+    fflush (stdout);
+    for (;;) {
+        struct msg ping = MSG_INIT (ping, 0), m;
+        struct net_in in;
+        client_send (c, &ping, &e);
+        if (client_recv (c, 0, 500, &in, &m, &e) == 0) {
+            msg_release (&m);
+            net_in_release (&in);
+        }
+        poll (NULL, 0, 500);
+    }
+}
+
+/* Votes, and stays: asks on over the connection that it has until somebody refuses, then knocks anew. */
+int cmd_linger (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, ROLE_BROKER), *again = NULL;
+    struct taken t;
+    take_lease (c, &t);
+    vote (rl, c, &t, v[1], 0);
+    for (;;) {
+        struct msg m = MSG_INIT (status_get, client_request (c));
+        struct net_in in;
+        m.u.status_get.limit = 1;
+        if (client_ask (c, &m, MSG_status, &in, &e) == -1)
+            break;
+        msg_release (&m);
+        net_in_release (&in);
+        poll (NULL, 0, 50);
+    }
+    printf ("over the old connection: %s\n", err_name (e.code));
+    fflush (stdout);
+    /* its own copy of the roster tells it to give up; it asks all the same */
+    const struct principal *p = roster_role (realm_roster (rl), ROLE_BROKER, 0);
+    if (client_connect (&again, "broker", p->endpoint, p->transport_key, &realm_keys (rl)->transport, 3000, &e) == 0)
+        puts ("over a new one: let in");
+    else
+        printf ("over a new one: %s\n", err_name (e.code));
+    fflush (stdout);
     return 0;
 }

@@ -3,34 +3,20 @@
 
 #include <string.h>
 
-#define STOP_MS 8000
-
-static void stop (struct proc **p)
-{
-    proc_stop (p, STOP_MS);
-}
-
-static int stays_away (struct proc *p, const char *name, struct err *e)
-{
-    BUF (said);
-    proc_output (p, &said);
-    return err_set (e, ERR_FAILED, "%s does not start: %.300s", name, buf_str (&said));
-}
+#include "base/file.h"
 
 int row_flip (struct trial *t, struct err *e)
 {
-    struct proc *p CLEANUP (stop) = NULL;
+    struct proc *p CLEANUP (trial_stop) = NULL;
     struct step_seen s;
     struct digest id;
     if (trial_liar (t, "flipper", "mallory-flip", e) == -1)
         return -1;
     CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/flipper");
-    if (LIAR (t->f, &p, "flipper", e, "flip", "--dir", dir) == -1)
+    if (START (t, &p, "flipper", e, "flip", "--dir", dir) == -1)
         return -1;
-    if (proc_until (p, "ready", FARM_PATIENCE_MS) != 1)
-        return stays_away (p, "flipper", e);
 
-    struct job j = { .recipe = LAB_BUILD ("agree: 2, trusted: required, dissent: tolerate"), .text = "flip-1", .step = "build", .first = { "flipper" }, .voted = true };
+    struct job j = { .recipe = LAB_BUILD ("agree: 2, trusted: required, dissent: tolerate"), .text = "flip-1", .step = "build", .first = { "mallory-flip" }, .voted = true };
     if (trial_job (t, &j, &id, e) == -1 || trial_until (t, &id, "build", "trusted", &s, e) == -1 || trial_deployer (t, &id, "build", "flip-1", e) == -1)
         return -1;
     trial_held (t, s.support == 2 && s.dissent == 1, "%u for it and %u against, not 2 and 1", s.support, s.dissent);
@@ -53,18 +39,14 @@ int row_flip (struct trial *t, struct err *e)
 
 int row_green (struct trial *t, struct err *e)
 {
-    struct proc *p CLEANUP (stop) = NULL;
+    struct proc *p CLEANUP (trial_stop) = NULL;
     struct step_seen s;
     struct digest id;
     if (trial_liar (t, "green", "mallory-green", e) == -1)
         return -1;
     CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/green");
-    struct job j = { .recipe = TEST ("agree: 2, trusted: required, dissent: tolerate"), .text = "bad", .step = "test", .first = { "green" }, .voted = true };
-    if (LIAR (t->f, &p, "green", e, "vote", dir, "2", "-", "0") == -1)
-        return -1;
-    if (proc_until (p, "ready", FARM_PATIENCE_MS) != 1)
-        return stays_away (p, "green", e);
-    if (trial_job (t, &j, &id, e) == -1 || trial_until (t, &id, "test", "failed trusted", &s, e) == -1)
+    struct job j = { .recipe = TEST ("agree: 2, trusted: required, dissent: tolerate"), .text = "bad", .step = "test", .first = { "mallory-green" }, .voted = true };
+    if (START (t, &p, "green", e, "vote", dir, "2", "-", "0") == -1 || trial_job (t, &j, &id, e) == -1 || trial_until (t, &id, "test", "failed trusted", &s, e) == -1)
         return -1;
     trial_held (t, strcmp (s.state, "failed") == 0, "a test that fails is %s", s.state);
     trial_note (t, "two owners ran the test: %s, %u:%u", s.state, s.support, s.dissent);
@@ -79,7 +61,7 @@ int row_green (struct trial *t, struct err *e)
 
 int row_steal (struct trial *t, struct err *e)
 {
-    struct proc *p CLEANUP (stop) = NULL;
+    struct proc *p CLEANUP (trial_stop) = NULL;
     struct step_seen s;
     struct digest id;
     BUF (said);
@@ -87,12 +69,8 @@ int row_steal (struct trial *t, struct err *e)
         return -1;
     CLEANUP (free_ptr) char *victim = farm_path (t->f, "realm/victim"), *thief = farm_path (t->f, "realm/thief");
     struct job j = { .recipe = LAB_BUILD ("agree: 1, trusted: optional"), .text = "steal", .step = "build", .alone = true };
-    if (LIAR (t->f, &p, "thief", e, "steal", victim, thief, "steal") == -1 || trial_job (t, &j, &id, e) == -1)
+    if (LIAR (t->f, &p, "thief", e, "steal", victim, thief, "steal") == -1 || trial_job (t, &j, &id, e) == -1 || trial_ends (t, p, "thief", &said, e) == -1)
         return -1;
-    int status = proc_wait (p, FARM_PATIENCE_MS);
-    proc_output (p, &said);
-    if (status)
-        return err_set (e, ERR_FAILED, "the thief ended with status %d: %.300s", status, buf_str (&said));
     trial_held (t, strcmp (buf_str (&said), "not-allowed\nnot-allowed\nnot-allowed\nnot-allowed\nits owner:\nok\n") == 0, "the broker answered: %.200s", buf_str (&said));
     if (trial_until (t, &id, "build", "trusted", &s, e) == -1 || trial_deployer (t, &id, "build", "steal", e) == -1)
         return -1;
@@ -101,5 +79,87 @@ int row_steal (struct trial *t, struct err *e)
         return -1;
     trial_held (t, events == 0 && s.votes == 1, "%d events of the thief, %u votes", events, s.votes);
     trial_note (t, "all four refused, and the lease stayed; control: its holder's answer counts");
+    return 0;
+}
+
+int row_copy (struct trial *t, struct err *e)
+{
+    struct proc *p CLEANUP (trial_stop) = NULL;
+    struct step_seen s;
+    struct digest id;
+    char why[256] = "";
+    BUF (said);
+    if (trial_liar (t, "copier", "mallory-copy", e) == -1)
+        return -1;
+    CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/copier");
+    struct job j = { .recipe = LAB_BUILD ("agree: 3, trusted: optional, dissent: tolerate"), .text = "copy", .step = "build", .first = { "mallory-copy" } };
+    if (LIAR (t->f, &p, "copier", e, "copy", dir, "copy") == -1 || trial_job (t, &j, &id, e) == -1 || trial_until (t, &id, "build", "trusted", &s, e) == -1
+        || trial_ends (t, p, "copier", &said, e) == -1)
+        return -1;
+    trial_lines (t, &said, "events: no-digest\nverdict: no-digest\nlog: not-allowed\nread: not-allowed\nname: bytes-wanted\necho: ok\nlater: digest\nlater events: digest");
+    trial_held (t, !strstr (buf_str (&said), "receipt: given"), "it got a receipt for bytes that it never had");
+    trial_held (t, s.support == 3 && s.votes == 3, "%u of %u votes for it, not the 3 of honest owners", s.support, s.votes);
+    int n = farm_event (t->f, t->since, &(struct event_want){ .kind = "refused", .worker = "copier", .id = &id }, FARM_PATIENCE_MS, why, e);
+    if (n == -1)
+        return -1;
+    trial_held (t, n == 1, "no event names the copier");
+    trial_note (t, "events, verdict, log and store told it nothing; what it echoed was refused, and it is named (%.80s); control: after the verdict they tell", why);
+    return 0;
+}
+
+#define TWO(policy)                                                                                                                                                                                                                                                                                                       \
+    "policy: {" policy "}\nsteps:\n  one:\n    run: read -r x <n; echo \"$x\" >/out/n\n    artifacts: [n]\n"                                                                                                                                                                                                              \
+    "  two:\n    run: read -r x <n; echo \"$x\" >/out/n\n    artifacts: [n]\n"
+
+int row_replay (struct trial *t, struct err *e)
+{
+    struct proc *p CLEANUP (trial_stop) = NULL;
+    struct step_seen own, other;
+    struct digest id;
+    char why[256] = "";
+    BUF (said);
+    if (trial_liar (t, "replayer", "mallory-replay", e) == -1)
+        return -1;
+    CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/replayer");
+    struct job j = { .recipe = TWO ("agree: 2, trusted: optional, dissent: tolerate"), .text = "replay", .alone = true };
+    if (LIAR (t->f, &p, "replayer", e, "repeat", dir, "replay") == -1 || trial_job (t, &j, &id, e) == -1 || trial_ends (t, p, "replayer", &said, e) == -1
+        || farm_honest (t->f, true, e) == -1)
+        return -1;
+    bool first = strstr (buf_str (&said), "its own, one: ") != NULL;
+    trial_lines (t, &said, first ? "its own, one: ok\nthe same: ok\nanother for it: conflict\nfor the other step: ok" : "its own, two: ok\nthe same: ok\nanother for it: conflict\nfor the other step: ok");
+    if (trial_until (t, &id, first ? "one" : "two", "trusted", &own, e) == -1 || trial_until (t, &id, first ? "two" : "one", "trusted", &other, e) == -1)
+        return -1;
+    trial_held (t, own.votes == 2 && own.support == 2, "control: its own result and one more are %u votes", own.votes);
+    trial_held (t, other.votes == 2 && other.support == 2, "the other step has %u votes, not those of the two honest owners", other.votes);
+    int own_votes = farm_event (t->f, t->since, &(struct event_want){ .kind = "refused", .worker = "replayer", .id = &id, .step = first ? "two" : "one" }, FARM_PATIENCE_MS, why, e);
+    if (own_votes == -1)
+        return -1;
+    trial_held (t, own_votes == 1, "no event names the replayer");
+    trial_note (t, "no vote, and it is named (%.80s); a second answer to the first lease: conflict; control: its first answer counts", why);
+    return 0;
+}
+
+int row_withhold (struct trial *t, struct err *e)
+{
+    struct proc *p CLEANUP (trial_stop) = NULL;
+    struct step_seen s;
+    struct digest id;
+    char why[256] = "";
+    if (trial_liar (t, "holder", "mallory-hold", e) == -1)
+        return -1;
+    CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/holder");
+    struct job j = { .recipe = LAB_BUILD ("agree: 1, trusted: optional") "    limits: {time: 3s}\n", .text = "withhold", .step = "build", .first = { "mallory-hold" } };
+    int64_t began = time_mono_ms ();
+    if (LIAR (t->f, &p, "holder", e, "hold", dir) == -1 || trial_job (t, &j, &id, e) == -1 || farm_status (t->f, &id, "build", &s, e) == -1)
+        return -1;
+    trial_held (t, s.votes == 0 && strcmp (s.state, "trusted") != 0, "control: it held the lease, and the step was %s all the same", s.state);
+    if (trial_until (t, &id, "build", "trusted", &s, e) == -1 || trial_deployer (t, &id, "build", "withhold", e) == -1)
+        return -1;
+    int n = farm_events (t->f, t->since, &(struct event_want){ .kind = "error", .worker = "holder", .id = &id }, why, e);
+    if (n == -1)
+        return -1;
+    trial_held (t, n == 1, "the holder did not lose its lease");
+    trial_held (t, proc_wait (p, 0) == PROC_RUNS, "control: the holder was gone by itself");
+    trial_note (t, "its lease of 5 s was over (%.60s), another owner built it: trusted after %.1f s; control: nothing was decided meanwhile", why, (double) (time_mono_ms () - began) / 1000);
     return 0;
 }

@@ -23,7 +23,7 @@ printf 'image: box@sha256:%064d\nsteps: {build: {run: "true"}}\n' 1 >"$repo/.ass
 commit one
 start fake hostile broker "$realm/broker" verdict
 got=0
-timeout 6 assay --timeout 3s push -C "$repo" --project p --wait >"$scratch/out" 2>"$scratch/err" || got=$?
+timeout 6 assay --timeout 3s push -C "$repo" --project lab/p --wait >"$scratch/out" 2>"$scratch/err" || got=$?
 [ "$got" != 0 ] || { cat "$scratch/out"; fail "it believed the broker"; }
 ! grep -q trusted "$scratch/out" || fail "it said trusted"
 done_ok

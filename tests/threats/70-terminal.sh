@@ -1,0 +1,36 @@
+#!/bin/sh
+# Terminal tricks: a build that prints escape sequences, a submission whose ref has them, a worker that gives a reason with them: no control
+# character comes out of any command.
+. "$(dirname "$0")/../e2e/lib.sh"
+realm --workers 1 --trusted 1
+up
+image
+project p
+recipe <<'R'
+image: IMAGE
+steps:
+  build:
+    run: |
+      printf 'before\033]0;owned\007\033[2J\r\bafter\n'
+      printf '\302\233[31mC1 \377 bad UTF-8\n'
+      printf x >"/out/$(printf 'a\033[1mb')"
+    artifacts: ["*"]
+R
+commit tricks
+push 1
+clean() { # COMMAND...: its output holds no control character but the end of lines and tabs
+    timeout 30 "$@" >"$scratch/shown" 2>&1 || true
+    [ -s "$scratch/shown" ] || fail "$* shows nothing"
+    ! LC_ALL=C tr -d '\n\t\040-\176\200-\377' <"$scratch/shown" | grep -q . || { cat -v "$scratch/shown"; fail "$*: a control character"; }
+    ! LC_ALL=C grep -q "$(printf '\302\233')" "$scratch/shown" || fail "$*: a C1 control character"
+}
+clean assay log "$id/build"
+grep -q 'before.*after' "$scratch/shown" || fail "the text around it is lost"
+clean assay status "$id"
+clean assay watch --since 1 --until-idle
+clean assay attest "$id/build"
+clean assay get "$id/build" -d "$scratch/got"
+
+say "the same sequences are in what the broker keeps: it is the command that stops them"
+grep -rqF "$(printf '\033]0;owned')" "$realm/broker" || fail "the log was never there"
+done_ok
