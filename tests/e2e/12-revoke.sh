@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 realm --workers 4 --trusted 0
 for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; done
+verifier_pid=$pid
 start worker-1 assay-worker --dir "$realm/worker-1"
 w1=$pid
 start worker-2 assay-worker --dir "$realm/worker-2"
@@ -64,9 +65,10 @@ expect 0 assay attest "$late/build" -o "$scratch/bundle" --roster "$scratch/rost
 ! grep -q worker-2 "$scratch/out" || fail "the verdict still counts it"
 
 say "a verifier that was away decides the same when it comes back"
-kill "$(pgrep -f "assay-verifier --dir $realm/verifier\$")"
+kill "$verifier_pid"
+wait "$verifier_pid" || true
 expect 0 assay revoke worker-3
 start verifier assay-verifier --dir "$realm/verifier"
-sleep 2
+until_true 60 grep -q "revocation worked through name=worker-3" "$scratch/verifier.log"
 are "$late" trusted trusted || fail "revoked from now on: what it said before stays ($(states "$late"))"
 done_ok
