@@ -48,6 +48,11 @@ for who in worker-1 liar store; do
     expect 4 assay --dir "$realm/$who" diff "$id/build"
     expect 4 assay --dir "$realm/$who" attest "$id/build"
 done
+expect 0 assay --dir "$scratch/viewer" enrol "$(assay token --role viewer --name viewer --project '*')"
+expect 3 assay --dir "$scratch/viewer" diff "$id/build"
+has out "owner-4"
+expect 4 assay --dir "$scratch/viewer" diff --close "$id/build"
+is state disputed || fail "a viewer ended the voting"
 
 say "--close: no further vote counts; then files, owners, hosts and diffoscope"
 expect 0 assay diff --close --html "$scratch/page.html" "$id/build"
@@ -55,6 +60,10 @@ is state unreproducible || fail "state $(field state)"
 for word in "GROUP  OWNERS" "owner-1, owner-2, owner-3" "FILE" "hello" "content" "22 bytes" "--- /A" "+++ /B" "-and more"; do has out "$word"; done
 ! grep -q "doc/" "$scratch/out" || fail "files that do not differ are listed"
 grep -q "<html" "$scratch/page.html" || fail "no page"
+expect 0 assay --dir "$scratch/viewer" diff "$id/build" # but not what is in the artifacts
+has out "owner-1, owner-2, owner-3"
+has err "submitters and admins may"
+! grep -q FILE "$scratch/out" || fail "a viewer reads what is not trusted"
 expect 0 assay diff --brief "$id/build"
 ! grep -q -e "--- /A" "$scratch/out" || fail "--brief ran diffoscope"
 expect 0 assay diff --json "$id/build"
