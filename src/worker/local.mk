@@ -9,11 +9,8 @@ libworker_a_SOURCES = src/worker/conf.c src/worker/conf.h src/worker/limits.c sr
 WORKER_LIBS = libworker.a $(STORE_LIBS) $(SOURCE_LIBS) $(AUTH_LIBS) $(SECCOMP_LIBS)
 
 bin_PROGRAMS += assay-worker
-noinst_PROGRAMS += assay-worker-liar
 assay_worker_SOURCES = src/worker/main.c
 assay_worker_LDADD = $(WORKER_LIBS)
-assay_worker_liar_SOURCES = src/worker/liar.c
-assay_worker_liar_LDADD = $(WORKER_LIBS)
 
 # The init of a step's VM: static, and without sanitizers, as it runs alone in its machine.
 pkglibexec_PROGRAMS += assay-guest

@@ -1,8 +1,10 @@
-# the hostile peer of the scenarios, under the name that they call it by
-noinst_SCRIPTS += tests/threats/hostile
-CLEANFILES += tests/threats/hostile
+# assay-liar under the names that scenarios call it by: the hostile peer, and the worker that changes bits of what it built
+noinst_SCRIPTS += tests/threats/hostile assay-worker-liar
+CLEANFILES += tests/threats/hostile assay-worker-liar
 tests/threats/hostile: assay-liar
 	$(AM_V_GEN)$(MKDIR_P) tests/threats && ln -sf ../../assay-liar $@
+assay-worker-liar: assay-liar
+	$(AM_V_GEN)ln -sf assay-liar $@
 # a verifier with genuine keys that answers wrongly
 noinst_PROGRAMS += tests/threats/log_forger
 tests_threats_log_forger_SOURCES = tests/threats/log_forger.c
