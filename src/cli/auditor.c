@@ -265,6 +265,43 @@ int auditor_verdict (struct auditor *a, const struct digest *id, const char *ste
     return rc;
 }
 
+static int take_entry (struct auditor *a, uint64_t at, struct bytes raw, struct verdict *v, struct err *e)
+{
+    struct inclusion CLEANUP (inclusion_release) in = { 0 };
+    if (verdict_open (a->rl, raw, v, e) == -1) {
+        e->kind = ERR_DAMAGED;
+        return -1;
+    }
+    int rc = 0;
+    if (strcmp (v->verifier, a->verifier->name) || v->index != at + 1)
+        rc = err_code (e, EC_DAMAGED, "it is verdict %llu of %s", ULL (v->index), v->verifier);
+    else
+        rc = auditor_include (a, &a->newest, raw, at + 1, &in, e);
+    if (rc == -1) {
+        verdict_release (v);
+        memset (v, 0, sizeof *v);
+    }
+    return rc;
+}
+
+int auditor_entry (struct auditor *a, uint64_t at, struct verdict *v, struct err *e)
+{
+    struct msg m = MSG_INIT (entry_get, 0);
+    struct net_in in;
+    const struct principal *self = realm_self (a->rl);
+    memset (v, 0, sizeof *v);
+    m.u.entry_get.at = at;
+    if (ask (a, &m, MSG_bundle, &in, e) == -1) {
+        if (e->code != EC_NOT_FOUND)
+            return -1;
+        return self && (self->roles & ROLE_ADMIN) ? err_code (e, EC_DAMAGED, "%s withholds entry %llu of its log", a->verifier->name, ULL (at)) : 0;
+    }
+    int rc = m.u.bundle.envelopes.n == 1 ? take_entry (a, at, m.u.bundle.envelopes.v[0], v, e) : err_code (e, EC_MALFORMED, "%zu envelopes where one was asked for", m.u.bundle.envelopes.n);
+    msg_release (&m);
+    net_in_release (&in);
+    return rc == 0 ? 1 : err_wrap (e, "entry %llu", ULL (at));
+}
+
 /* ---- being a witness ---- */
 
 static bool signed_by_us (struct auditor *a, const struct checkpoint *cp)

@@ -48,6 +48,10 @@ int auditor_cosign (struct auditor *a, size_t *signed_count, struct err *e);
 /* The verdict on a step as it is in the log, signed by this verifier, and its envelope. EC_NOT_FOUND while there is none. */
 int auditor_verdict (struct auditor *a, const struct digest *id, const char *step, struct verdict *v, struct buf *envelope, struct err *e);
 
+/* Entry `at` (from 0) of the newest checkpoint's log: a verdict, signed, of that number, and proven to be there. 1; 0: it belongs to a project that
+ * this principal may not see. An admin may see all: what is withheld from one is ERR_DAMAGED. */
+int auditor_entry (struct auditor *a, uint64_t at, struct verdict *v, struct err *e);
+
 /* --witnesses, or else the realm's own number. */
 int witnesses_parse (const char *option, uint64_t *k, struct err *e);
 int witnesses_wanted (struct realm *rl, const char *option, uint64_t *k, struct err *e);

@@ -23,7 +23,7 @@ struct audit {
     struct client *broker;
     struct wanted *v;
     size_t n;
-    bool json, cosign;
+    bool json, cosign, entries;
     const char *export, *compare, *verifier;
     uint64_t witnesses;
 };
@@ -191,6 +191,66 @@ static int want_named (struct audit *t, const char *text, struct err *e)
     return 0;
 }
 
+static void show_verdict (const struct audit *t, const struct verdict *v, uint64_t size)
+{
+    char hex[DIGEST_HEX], artifact[DIGEST_HEX];
+    digest_hex (&v->submission, hex);
+    if (t->json) {
+        json_t *o = json_pack ("{s:s, s:s, s:s, s:I, s:I, s:b}", "id", hex, "step", v->step, "state", v->state, "index", (json_int_t) v->index, "size", (json_int_t) size, "included", 1);
+        if (!digest_zero (&v->artifact))
+            json_object_set_new (o, "digest", json_string (digest_hex (&v->artifact, artifact)));
+        put (o);
+    } else
+        printf ("%-9s %.12s/%s %s%s%s, number %llu: included\n", "verdict", hex, v->step, cli_colour (t->c, v->state), v->state, cli_reset (t->c), (unsigned long long) v->index);
+}
+
+/* Does the broker know of the submission? Whoever has a verdict of one that nobody submitted was shown something that nobody else saw. */
+static int submitted (struct audit *t, const struct verdict *v, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    struct msg m = MSG_INIT (status_get, 0);
+    struct net_in in;
+    if (!t->broker && cli_client (t->c, t->rl, ROLE_BROKER, &t->broker, e) == -1)
+        return -1;
+    m.request = client_request (t->broker);
+    m.u.status_get.prefix = bytes_str (digest_hex (&v->submission, hex));
+    m.u.status_get.limit = 1;
+    if (client_ask (t->broker, &m, MSG_status, &in, e) == -1)
+        return -1;
+    int rc = m.u.status.jobs.n ? 0 : err_code (e, EC_DAMAGED, "verdict %llu of the log is on %.12s/%s, which the broker does not know: it was never published", (unsigned long long) v->index, hex, v->step);
+    msg_release (&m);
+    net_in_release (&in);
+    return rc;
+}
+
+/* Every entry that is new since entries were last read. How far it got is noted now and then, and at the end. */
+static int entries (struct audit *t, struct err *e)
+{
+    uint64_t to = t->a->newest.note.size, from = t->a->seen.entries <= to ? t->a->seen.entries : 0, read = 0;
+    for (uint64_t at = from; at < to; at++) {
+        if ((at - from) % 1024 == 1023 && seen_mark (&t->a->seen, at, e) == -1)
+            return -1;
+        struct verdict v;
+        int got = auditor_entry (t->a, at, &v, e);
+        if (got == -1)
+            return -1;
+        if (got == 0)
+            continue;
+        int rc = submitted (t, &v, e);
+        if (rc == 0)
+            show_verdict (t, &v, to);
+        verdict_release (&v);
+        if (rc == -1)
+            return -1;
+        read++;
+    }
+    if (seen_mark (&t->a->seen, to, e) == -1)
+        return -1;
+    if (!t->json)
+        printf ("%-9s %llu new ones read, %llu of projects that are not shown to %s\n", "entries", (unsigned long long) read, (unsigned long long) (to - from - read), realm_name (t->rl));
+    return 0;
+}
+
 static int look_up (struct audit *t, const struct wanted *w, struct err *e)
 {
     struct verdict CLEANUP (verdict_release) v = { 0 };
@@ -211,12 +271,7 @@ static int look_up (struct audit *t, const struct wanted *w, struct err *e)
             printf ("%-9s %.12s/%s %s, number %llu: waits for witnesses\n", "verdict", digest_hex (&w->id, hex), w->step, v.state, (unsigned long long) v.index);
         return e->kind == ERR_UNTRUSTED && !w->named ? 0 : -1;
     }
-    if (t->json)
-        put (json_pack ("{s:s, s:s, s:s, s:I, s:I, s:b}", "id", digest_hex (&w->id, hex), "step", w->step, "state", v.state, "index", (json_int_t) v.index, "size",
-                        (json_int_t) cp->note.size, "included", 1));
-    else
-        printf ("%-9s %.12s/%s %s%s%s, number %llu: included\n", "verdict", digest_hex (&w->id, hex), w->step, cli_colour (t->c, v.state), v.state, cli_reset (t->c),
-                (unsigned long long) v.index);
+    show_verdict (t, &v, cp->note.size);
     return 0;
 }
 
@@ -249,13 +304,15 @@ static int audit (struct audit *t, char **names, int n, struct err *e)
         return t->export ? export (t, e) : 0; /* what was compared needed no answer */
     }
     show_log (t);
+    if (t->entries && entries (t, e) == -1)
+        return -1;
     if (t->cosign && cosign (t, e) == -1)
         return -1;
     if (t->export && export (t, e) == -1)
         return -1;
     if (t->witnesses && (auditor_witnessed (t->a, t->witnesses, e) == -1 || show_witnessed (t) == -1))
         return -1;
-    return t->compare && n == 0 ? 0 : verdicts (t, names, n, e);
+    return (t->compare || t->entries) && n == 0 ? 0 : verdicts (t, names, n, e);
 }
 
 /* The verifier whose checkpoint the file is. */
@@ -279,6 +336,7 @@ int cmd_audit (struct cli *c, int argc, char **argv)
     static const struct option options[] = {
         { "json", no_argument, NULL, 'j' },           { "cosign", no_argument, NULL, 's' },        { "witnesses", required_argument, NULL, 'w' },
         { "compare", required_argument, NULL, 'c' },  { "export", required_argument, NULL, 'x' }, { "verifier", required_argument, NULL, 'v' },
+        { "entries", no_argument, NULL, 'e' },
         { NULL, 0, NULL, 0 },
     };
     struct audit t = { .c = c };
@@ -288,6 +346,9 @@ int cmd_audit (struct cli *c, int argc, char **argv)
         switch (o) {
         case 'j':
             t.json = true;
+            break;
+        case 'e':
+            t.entries = true;
             break;
         case 's':
             t.cosign = true;

@@ -29,9 +29,15 @@ int seen_open (struct seen *s, const char *realm_dir, const char *verifier, int 
         err_wrap (e, "%s: another command looks at this log", lock);
     if (rc == 0 && (access (file, F_OK) == 0 || errno != ENOENT))
         rc = file_read (file, NOTE_MAX, &s->note, e);
-    if (rc == -1)
+    if (rc == -1) {
         seen_release (s);
-    return rc;
+        return -1;
+    }
+    BUF (mark);
+    char *entries CLEANUP (free_ptr) = xasprintf ("%s/entries", s->dir);
+    if (file_read (entries, 32, &mark, NULL) == -1 || mark.len == 0 || !note_number (bytes_of (mark.p, mark.len - 1), &s->entries))
+        s->entries = 0;
+    return 0;
 }
 
 int seen_keep (struct seen *s, struct bytes note, struct err *e)
@@ -42,6 +48,12 @@ int seen_keep (struct seen *s, struct bytes note, struct err *e)
     s->note.len = 0;
     buf_add (&s->note, note.p, note.len);
     return 0;
+}
+
+int seen_mark (struct seen *s, uint64_t entries, struct err *e)
+{
+    char *file CLEANUP (free_ptr) = xasprintf ("%s/entries", s->dir), *text CLEANUP (free_ptr) = xasprintf ("%llu\n", (unsigned long long) entries);
+    return file_write (file, bytes_str (text), 0600, e);
 }
 
 static size_t pairs (const char *dir)

@@ -157,6 +157,18 @@ static int64_t number (struct ledger *l, const char *text)
     return v;
 }
 
+/* The envelope of the row with this key. 1, 0, -1 */
+static int envelope_by (struct ledger *l, enum query which, int64_t key, struct buf *envelope, struct err *e)
+{
+    sqlite3_stmt *q = query (l, which);
+    sqlite3_bind_int64 (q, 1, key);
+    int rc = sqlite3_step (q);
+    if (rc == SQLITE_ROW)
+        buf_add (envelope, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
+    sqlite3_reset (q);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "verdict");
+}
+
 /* ---- the tree ---- */
 
 /* -1 an error, 0 not there, else the number of hashes in out. */
@@ -280,13 +292,9 @@ static int tree_catch_up (struct ledger *l, struct err *e)
     int rc = run (l, query (l, Q_BEGIN), "begin", e);
     while (rc == 0 && l->tail[0].n < l->index) {
         BUF (entry);
-        sqlite3_stmt *q = query (l, Q_VERDICT_AT);
-        sqlite3_bind_int64 (q, 1, (int64_t) l->tail[0].n + 1);
-        if (sqlite3_step (q) == SQLITE_ROW)
-            buf_add (&entry, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
-        else
-            rc = err_set (e, ERR_DAMAGED, "verdict %llu is missing in the log", (unsigned long long) l->tail[0].n + 1);
-        sqlite3_reset (q);
+        int found = envelope_by (l, Q_VERDICT_AT, (int64_t) l->tail[0].n + 1, &entry, e);
+        if (found != 1)
+            rc = found == -1 ? -1 : err_set (e, ERR_DAMAGED, "verdict %llu is missing in the log", (unsigned long long) l->tail[0].n + 1);
         if (rc == 0)
             rc = tree_append (l, buf_bytes (&entry), e);
     }
@@ -682,13 +690,12 @@ int ledger_verdict_add (struct ledger *l, uint64_t index, int64_t step, struct b
 
 int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, struct err *e)
 {
-    sqlite3_stmt *q = query (l, Q_VERDICT_GET);
-    sqlite3_bind_int64 (q, 1, step);
-    int rc = sqlite3_step (q);
-    if (rc == SQLITE_ROW)
-        buf_add (envelope, sqlite3_column_blob (q, 0), (size_t) sqlite3_column_bytes (q, 0));
-    sqlite3_reset (q);
-    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : fail (l, e, "verdict");
+    return envelope_by (l, Q_VERDICT_GET, step, envelope, e);
+}
+
+int ledger_verdict_at (struct ledger *l, uint64_t index, struct buf *envelope, struct err *e)
+{
+    return envelope_by (l, Q_VERDICT_AT, index > INT64_MAX ? INT64_MAX : (int64_t) index, envelope, e);
 }
 
 /* ---- witnesses ---- */

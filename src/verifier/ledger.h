@@ -81,6 +81,8 @@ uint64_t ledger_next_index (struct ledger *l);                      /* of the ne
 int ledger_verdict_add (struct ledger *l, uint64_t index, int64_t step, struct bytes envelope, struct err *e);
 int ledger_verdict_get (struct ledger *l, int64_t step, struct buf *envelope, struct err *e);         /* the newest; 1, 0 */
 
+int ledger_verdict_at (struct ledger *l, uint64_t index, struct buf *envelope, struct err *e);         /* by its number in the log; 1, 0 */
+
 /* The verdict log as a Merkle tree (tlog.h), whose entry i is verdict i + 1's envelope. Sizes are those of the turn. */
 struct tlog_source ledger_tiles (struct ledger *l);
 /* Signatures of witnesses on checkpoints, each a line of its note; the newest 16 of a name are kept. */

@@ -344,6 +344,31 @@ static int on_checkpoint_get (struct server *s, const struct net_in *in, const s
     return 0;
 }
 
+static int on_entry_get (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
+{
+    struct envelope v = { 0 };
+    struct verdict verdict;
+    struct msg m = MSG_INIT (bundle, q->request);
+    struct bytes one;
+    BUF (raw);
+    uint64_t at = q->u.entry_get.at;
+    int found = at < ledger_next_index (s->ledger) - 1 ? ledger_verdict_at (s->ledger, at + 1, &raw, e) : 0;
+    if (found != 1)
+        return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the log has no entry %llu yet", (unsigned long long) at);
+    int rc = envelope_open_json (buf_bytes (&raw), TYPE_INTOTO, &v, e);
+    if (rc == 0 && (rc = verdict_parse (v.body, &verdict, e)) == 0) {
+        rc = visible (s, who, &verdict.submission, e);
+        verdict_release (&verdict);
+    }
+    envelope_release (&v);
+    if (rc == -1)
+        return -1;
+    one = buf_bytes (&raw);
+    m.u.bundle.envelopes = (struct bytes_list){ &one, 1 };
+    answer (s, in, &m);
+    return 0;
+}
+
 static int on_proof_get (struct server *s, const struct net_in *in, const struct msg *q, struct err *e)
 {
     const struct msg_proof_get *g = &q->u.proof_get;
@@ -376,7 +401,7 @@ static int on_cosign (struct server *s, const struct net_in *in, const struct ms
 static int handle (struct server *s, const struct net_in *in, const struct msg *q, const struct principal *who, struct err *e)
 {
     struct msg m;
-    static const enum msg_type taken[] = { MSG_hello, MSG_ping, MSG_verdict_get, MSG_votes_get, MSG_votes_close, MSG_checkpoint_get, MSG_proof_get, MSG_cosign };
+    static const enum msg_type taken[] = { MSG_hello, MSG_ping, MSG_verdict_get, MSG_votes_get, MSG_votes_close, MSG_checkpoint_get, MSG_proof_get, MSG_cosign, MSG_entry_get };
     bool known = false;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         known = known || q->type == taken[i];
@@ -394,6 +419,8 @@ static int handle (struct server *s, const struct net_in *in, const struct msg *
         return on_checkpoint_get (s, in, q, e);
     if (q->type == MSG_proof_get)
         return on_proof_get (s, in, q, e);
+    if (q->type == MSG_entry_get)
+        return on_entry_get (s, in, q, who, e);
     if (q->type == MSG_cosign)
         return on_cosign (s, in, q, who, e);
     if (q->type == MSG_ping) {

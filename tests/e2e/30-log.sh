@@ -43,6 +43,17 @@ has out "\"seen\":$seen"
 expect 3 assay audit "$first/nothing"
 expect 1 assay audit 0123456789abcdef
 
+say "each entry can be read, once, by whoever may see its project"
+expect 0 assay audit --entries --json
+[ "$(grep -c '"included":true' "$scratch/out")" = "$(size)" ] || fail "not every entry was read"
+all=$(size)
+expect 0 assay audit --entries
+has out "0 new ones read"
+token=$(assay token --role viewer --name other --project q)
+expect 0 assay --dir "$realm/other" enrol "$token"
+expect 0 assay --dir "$realm/other" audit --entries
+has out "0 new ones read, $all of projects that are not shown to other"
+
 say "others see the same log, also where the verifier does not answer"
 expect 0 assay $w1 audit --compare "$scratch/early"
 has out "the same log"

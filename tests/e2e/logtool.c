@@ -1,6 +1,7 @@
 /* logtool: for scenarios about the log of verdicts.
  *
  *     logtool fill STATE N          puts N entries "filler verdict I" (I from 1) into the ledger in the folder STATE of a verifier that does not run
+ *     logtool secret DIR            adds a verdict on a submission that nobody made to the log of the verifier in the folder DIR, which does not run
  *     logtool dump DIR OUT          as the principal in DIR, asks the verifier for its newest checkpoint and for proofs, and the broker for all verdicts:
  *                                   OUT/keys (NAME HEX), OUT/checkpoint, OUT/entry-I, OUT/inclusion-I, OUT/growth-N, with I from 0
  */
@@ -38,6 +39,33 @@ static void fill (const char *state, uint64_t n)
     if (ledger_commit (l, &e) == -1)
         die (&e);
     ledger_close (&l);
+}
+
+/* The last verdict once more, as one on another submission. */
+static void secret (const char *dir)
+{
+    struct err e = ERR_INIT;
+    struct realm *rl;
+    struct ledger *l;
+    struct envelope v = { 0 };
+    struct verdict verdict;
+    char *path CLEANUP (free_ptr) = xasprintf ("%s/state/verdicts.db", dir);
+    BUF (raw);
+    BUF (json);
+    BUF (envelope);
+    if (realm_open (&rl, dir, &e) == -1 || ledger_open (&l, path, &e) == -1 || ledger_verdict_at (l, ledger_next_index (l) - 1, &raw, &e) != 1
+        || envelope_open_json (buf_bytes (&raw), TYPE_INTOTO, &v, &e) == -1 || verdict_parse (v.body, &verdict, &e) == -1)
+        die (&e);
+    verdict.submission.b[0] ^= 1;
+    verdict.index = ledger_next_index (l);
+    verdict_json (&verdict, &json);
+    envelope_sign_json (TYPE_INTOTO, buf_bytes (&json), &realm_keys (rl)->sign, &envelope);
+    if (ledger_begin (l, &e) == -1 || ledger_verdict_add (l, verdict.index, 0, buf_bytes (&envelope), &e) == -1 || ledger_commit (l, &e) == -1)
+        die (&e);
+    verdict_release (&verdict);
+    envelope_release (&v);
+    ledger_close (&l);
+    realm_close (&rl);
 }
 
 /* ---- dump ---- */
@@ -182,11 +210,13 @@ int main (int argc, char **argv)
 {
     if (argc == 4 && !strcmp (argv[1], "fill"))
         fill (argv[2], strtoull (argv[3], NULL, 10));
+    else if (argc == 3 && !strcmp (argv[1], "secret"))
+        secret (argv[2]);
     else if (argc == 4 && !strcmp (argv[1], "dump")) {
         out = argv[3];
         dump (argv[2]);
     } else {
-        fprintf (stderr, "usage: logtool fill STATE N | logtool dump DIR OUT\n");
+        fprintf (stderr, "usage: logtool fill STATE N | logtool secret DIR | logtool dump DIR OUT\n");
         return 2;
     }
     return 0;

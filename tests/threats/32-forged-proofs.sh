@@ -2,7 +2,7 @@
 # A verifier that answers with cut, altered, re-signed, re-ordered, doubled checkpoints and proofs, or with a verdict that is in no log: each is refused,
 # with what is wrong; nothing of it is remembered.
 . "$(dirname "$0")/../e2e/lib.sh"
-PATH=$build/tests/threats:$PATH
+PATH=$build/tests/threats:$build/tests/e2e:$PATH
 realm --workers 2 --trusted 1
 daemons worker-1 worker-2
 image
@@ -26,7 +26,7 @@ try() {
     rm -rf "$realm/audit"
     cp -a "$scratch/audit" "$realm/audit"
     start forger log_forger "$realm/verifier" "$endpoint" "$2"
-    expect "$1" assay audit "$id/build"
+    expect "$1" assay audit ${4:-} "$id/build"
     [ -z "$3" ] || has err "$3"
     kill $pid
     wait $pid 2>/dev/null || true
@@ -63,4 +63,14 @@ grep -q payload "$(grep -oE '/[^ ]*\.seen' "$scratch/err")" || fail "the verdict
 try 6 verdict-number "does not show the verdict as entry"
 try 6 verdict-step "another step"
 try 6 verdict-zero "no number in the log"
+say "entries of the log, read one by one"
+try 0 entry-truth "" --entries
+try 6 entry-withheld "withholds entry 0" --entries
+try 6 entry-other "it is verdict 2" --entries
+try 6 entry-forged "does not show the verdict as entry" --entries
+try 6 entry-none "0 envelopes" --entries
+
+say "a verdict that was signed and logged for one victim only, and published nowhere"
+logtool secret "$realm/verifier"
+try 6 entry-secret "was never published" --entries
 done_ok
