@@ -257,10 +257,31 @@ static void pack_text (msgpack_packer *pk, const struct field *f, bool str, stru
     }
 }
 
+/* At least the bytes that it takes encoded, so that the buffer grows once. */
+static size_t room_for (const struct msg *m, const struct row *r)
+{
+    size_t n = 32;
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+        const void *at = (const char *) &m->u + f->offset;
+        if (f->kind == KIND_STR || f->kind == KIND_BIN)
+            n += 5 + ((const struct bytes *) at)->len;
+        else if (f->kind == KIND_STRS || f->kind == KIND_BINS) {
+            const struct bytes_list *l = at;
+            n += 5;
+            for (size_t j = 0; j < l->n; j++)
+                n += 5 + l->v[j].len;
+        } else
+            n += 34;
+    }
+    return n;
+}
+
 void msg_encode (const struct msg *m, struct buf *out)
 {
     const struct row *r = row_of (m->type);
     assert (r);
+    buf_room (out, room_for (m, r));
     msgpack_packer pk;
     msgpack_packer_init (&pk, out, pack_write);
     msgpack_pack_array (&pk, r->field_count + 3);

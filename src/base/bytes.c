@@ -74,7 +74,7 @@ void buf_release (struct buf *b)
     }
 }
 
-static void buf_room (struct buf *b, size_t len)
+void buf_room (struct buf *b, size_t len)
 {
     if (b->p && len <= b->cap - b->len) /* room for nothing is a place too: NULL plus an offset is none */
         return;

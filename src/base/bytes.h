@@ -28,6 +28,7 @@ struct buf {
 
 void buf_release (struct buf *b);                                /* frees, zeroes the struct; NULL-safe */
 void buf_add (struct buf *b, const void *p, size_t len);
+void buf_room (struct buf *b, size_t len);                       /* len more bytes will be added: grow once, not often */
 uint8_t *buf_grow (struct buf *b, size_t len);                   /* room for len more bytes, counted in; returns them */
 void buf_addf (struct buf *b, const char *fmt, ...) __attribute__ ((format (printf, 2, 3)));
 void buf_adds (struct buf *b, const char *s);

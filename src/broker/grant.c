@@ -287,14 +287,15 @@ static int draw_event (struct server *s, const struct plan *p, const struct dema
 {
     struct msg m = MSG_INIT (draw, 0);
     struct msg_draw *b = &m.u.draw;
-    struct bytes *fit CLEANUP (free_ptr) = xcalloc (512, sizeof *fit), names[128];
-    char (*text)[140] = xcalloc (512, sizeof *text);
+    size_t most = n < 512 ? n : 512;
+    struct bytes *fit CLEANUP (free_ptr) = xcalloc (most, sizeof *fit), names[128];
+    char (*text)[140] = xcalloc (most, sizeof *text);
     BUF (payload);
     memcpy (b->seed.b, chance->seed, 32);
     b->places = d->places;
     b->needs_trusted = d->needs_trusted;
     b->fit.v = fit;
-    for (size_t i = 0; i < n && b->fit.n < 512; i++)
+    for (size_t i = 0; i < n && b->fit.n < most; i++)
         if (schedule_fits (&c[i], d)) {
             (void) snprintf (text[b->fit.n], sizeof *text, "%s %s %s%s", c[i].name, c[i].owner, c[i].trusted ? "trusted" : "maybe", c[i].prefer ? " first" : "");
             fit[b->fit.n] = bytes_str (text[b->fit.n]);
@@ -412,7 +413,8 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     int given = -1;
     size_t n = s->worker_count, count, *picked = xcalloc (n, sizeof *picked);
     struct candidate *c = xcalloc (n, sizeof *c);
-    const char **avoided = xcalloc (AVOIDS, sizeof *avoided), **used = NULL;
+    size_t avoids = s->avoid_next < AVOIDS ? s->avoid_next : AVOIDS;
+    const char **avoided = xcalloc (avoids, sizeof *avoided), **used = NULL;
     struct chance chance = { .drawn = 0 };
     if (plan_open (s, row, p, e) == -1 || plan_owners (s, p, e) == -1)
         goto out;
@@ -428,7 +430,7 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     struct demand d = { .places = job_wants (&row->job), .needs_trusted = (row->want_trusted || pol.trusted == POLICY_TRUSTED_REQUIRED) && !p->trusted,
                         .isolation = pol.isolation, .network = pol.network, .cpus = st->cpus, .memory = st->memory, .disk = st->disk, .used = used, .used_count = p->used.n, .avoid = avoided };
     int64_t mono = time_mono_ms ();
-    for (size_t i = 0; i < AVOIDS; i++)
+    for (size_t i = 0; i < avoids; i++)
         if (s->avoid[i].step == row->key && s->avoid[i].until > mono)
             avoided[d.avoid_count++] = s->avoid[i].worker;
     candidates (s, p, c);

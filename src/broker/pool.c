@@ -83,6 +83,30 @@ void pool_destroy (struct pool **pp)
     *pp = NULL;
 }
 
+void pool_start (struct pool *p, size_t n, void (*work) (void *arg, size_t i), void *arg)
+{
+    pthread_mutex_lock (&p->lock);
+    p->n = n;
+    p->work = work;
+    p->arg = arg;
+    atomic_store (&p->next, 0);
+    p->busy = n ? p->count : 0;
+    if (p->busy) {
+        p->round++;
+        pthread_cond_broadcast (&p->begin);
+    }
+    pthread_mutex_unlock (&p->lock);
+}
+
+void pool_finish (struct pool *p)
+{
+    share (p);
+    pthread_mutex_lock (&p->lock);
+    while (p->busy)
+        pthread_cond_wait (&p->end, &p->lock);
+    pthread_mutex_unlock (&p->lock);
+}
+
 void pool_run (struct pool *p, size_t n, void (*work) (void *arg, size_t i), void *arg)
 {
     if (n < ALONE || p->count == 0) {
@@ -90,18 +114,6 @@ void pool_run (struct pool *p, size_t n, void (*work) (void *arg, size_t i), voi
             work (arg, i);
         return;
     }
-    pthread_mutex_lock (&p->lock);
-    p->n = n;
-    p->work = work;
-    p->arg = arg;
-    atomic_store (&p->next, 0);
-    p->busy = p->count;
-    p->round++;
-    pthread_cond_broadcast (&p->begin);
-    pthread_mutex_unlock (&p->lock);
-    share (p);
-    pthread_mutex_lock (&p->lock);
-    while (p->busy)
-        pthread_cond_wait (&p->end, &p->lock);
-    pthread_mutex_unlock (&p->lock);
+    pool_start (p, n, work, arg);
+    pool_finish (p);
 }

@@ -44,33 +44,16 @@ void lease_later (struct server *s, const struct route *to, const struct buf *bo
     buf_add (&o->submission, submission->p, submission->len);
 }
 
-struct signing {
-    struct server *s;
-    size_t *which;
-};
-
-static void sign_one (void *arg, size_t i)
+static void sign_one (struct server *s, size_t i)
 {
-    struct signing *x = arg;
-    struct out *o = &x->s->outs[x->which[i]];
+    struct out *o = &s->outs[i];
     struct msg m = MSG_INIT (lease, 0);
     BUF (raw);
-    envelope_sign (TYPE_LEASE, buf_bytes (&o->lease), &realm_keys (x->s->rl)->sign, &raw);
+    envelope_sign (TYPE_LEASE, buf_bytes (&o->lease), &realm_keys (s->rl)->sign, &raw);
     m.u.lease.lease = buf_bytes (&raw);
     m.u.lease.submission = buf_bytes (&o->submission);
     buf_release (&o->frame);
     msg_encode (&m, &o->frame);
-}
-
-static void sign_leases (struct server *s)
-{
-    struct signing x = { s, xcalloc (s->out_count, sizeof *x.which) };
-    size_t n = 0;
-    for (size_t i = 0; i < s->out_count; i++)
-        if (s->outs[i].lease.len)
-            x.which[n++] = i;
-    pool_run (s->pool, n, sign_one, &x);
-    free (x.which);
 }
 
 void ask_reply (const struct ask *a, const struct msg *m)
@@ -99,7 +82,7 @@ static void outs_cut (struct server *s, size_t from)
         s->out_bytes = 0;
 }
 
-static void send_one (struct server *s, const struct out *o)
+static void send_one (struct server *s, struct out *o)
 {
     struct err e = ERR_INIT;
     if (o->publish) {
@@ -107,7 +90,7 @@ static void send_one (struct server *s, const struct out *o)
             log_debug ("an event is not published reason=%s", e.msg);
         return;
     }
-    if (net_send (s->router, bytes_of (o->route.id, o->route.len), buf_bytes (&o->frame), &e) == 0)
+    if (net_send_take (s->router, bytes_of (o->route.id, o->route.len), &o->frame, &e) == 0)
         return;
     log_debug ("an answer is not sent reason=%s", e.msg);
     /* A worker that cannot be reached is gone: its leases go elsewhere with the next tick. */
@@ -118,7 +101,6 @@ static void send_one (struct server *s, const struct out *o)
 
 static void flush (struct server *s)
 {
-    sign_leases (s);
     for (size_t i = 0; i < s->out_count; i++)
         send_one (s, &s->outs[i]);
     outs_cut (s, 0);
@@ -230,10 +212,8 @@ struct inbox {
 };
 
 /* Decode, and check a submission's signature: on any thread. The roster stays as it is meanwhile. */
-static void look_at (void *arg, size_t i)
+static void look_at (struct server *s, struct inbox *b)
 {
-    struct server *s = arg;
-    struct inbox *b = &s->inbox[i];
     if (b->got != 1 || !b->sender || !principal_good (b->sender))
         return;
     b->decoded = msg_decode (b->in.data, &b->m, &b->e) == 0;
@@ -273,12 +253,12 @@ static void on_message (struct server *s, struct inbox *b)
     }
 }
 
-/* Up to TURN messages; the signatures of submissions are checked on all cores before the turn takes them one by one. */
-static size_t gather (struct server *s)
+/* Up to TURN messages, into `coming`. */
+static void receive (struct server *s)
 {
     size_t n = 0, bytes = 0;
     while (n < TURN && bytes < TURN_BYTES) {
-        struct inbox *b = &s->inbox[n];
+        struct inbox *b = &s->coming[n];
         b->decoded = false;
         b->sender = b->signer = NULL;
         b->e = (struct err) ERR_INIT;
@@ -290,7 +270,59 @@ static size_t gather (struct server *s)
         bytes += b->in.data.len;
         n++;
     }
-    pool_run (s->pool, n, look_at, s);
+    s->coming_count = n;
+}
+
+/* What other threads do meanwhile: leases that go out are signed, and messages that came are looked at. */
+struct aside {
+    struct server *s;
+    size_t *leases, lease_count;
+};
+
+static void aside_one (void *arg, size_t i)
+{
+    struct aside *x = arg;
+    if (i < x->lease_count)
+        sign_one (x->s, x->leases[i]);
+    else
+        look_at (x->s, &x->s->coming[i - x->lease_count]);
+}
+
+static void aside_start (struct server *s, struct aside *x)
+{
+    *x = (struct aside){ s, xcalloc (s->out_count, sizeof *x->leases), 0 };
+    for (size_t i = 0; i < s->out_count; i++)
+        if (s->outs[i].lease.len)
+            x->leases[x->lease_count++] = i;
+    if (!s->stop)
+        receive (s);
+    pool_start (s->pool, x->lease_count + s->coming_count, aside_one, x);
+}
+
+static void aside_finish (struct server *s, struct aside *x)
+{
+    pool_finish (s->pool);
+    free (x->leases);
+}
+
+static void look_at_all (struct server *s)
+{
+    struct aside x = { s, NULL, 0 };
+    pool_run (s->pool, s->coming_count, aside_one, &x);
+}
+
+/* The next turn's messages: what came while the last one went to the disk, else what is there now. */
+static size_t gather (struct server *s)
+{
+    if (s->coming_count == 0) {
+        receive (s);
+        look_at_all (s);
+    }
+    size_t n = s->coming_count;
+    struct inbox *b = s->inbox;
+    s->inbox = s->coming;
+    s->coming = b;
+    s->coming_count = 0;
     return n;
 }
 
@@ -337,13 +369,13 @@ static void look_at_disk (struct server *s)
     s->room = room;
 }
 
-static void inbox_drop (struct server *s, size_t n)
+static void inbox_drop (struct inbox *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (s->inbox[i].decoded)
-            msg_release (&s->inbox[i].m);
-        if (s->inbox[i].got == 1)
-            net_in_release (&s->inbox[i].in);
+        if (b[i].decoded)
+            msg_release (&b[i].m);
+        if (b[i].got == 1)
+            net_in_release (&b[i].in);
     }
 }
 
@@ -362,7 +394,7 @@ static void turn (struct server *s)
                 }
             }
         turn_failed (s, &e);
-        inbox_drop (s, n);
+        inbox_drop (s->inbox, n);
         zclock_sleep (100);
         return;
     }
@@ -376,15 +408,19 @@ static void turn (struct server *s)
     }
     if (s->dirty && !s->stop && !state_broken (s->state) && guarded (s, part_give, s, &e) == -1)
         log_error ("%s", e.msg);
-    if (state_broken (s->state)) {
+    struct aside x;
+    aside_start (s, &x);
+    bool broken = state_broken (s->state), kept = !broken && state_commit (s->state, &e) == 0;
+    aside_finish (s, &x);
+    if (broken) {
         if (e.kind == ERR_NONE)
             err_code (&e, EC_INTERNAL, "the database gave up");
         state_rollback (s->state);
-        turn_failed (s, &e);
-    } else if (state_commit (s->state, &e) == -1)
-        turn_failed (s, &e);
-    else
+    }
+    if (kept)
         flush (s);
+    else
+        turn_failed (s, &e);
 }
 
 static void news_of_roster (struct server *s)
@@ -394,6 +430,18 @@ static void news_of_roster (struct server *s)
     if (!realm_poll (s->rl))
         return;
     s->dirty = true;
+    /* Who sent what waits, and whose signature it bears, is asked of the new roster. */
+    for (size_t i = 0; i < s->coming_count; i++) {
+        struct inbox *b = &s->coming[i];
+        if (b->decoded)
+            msg_release (&b->m);
+        b->decoded = false;
+        b->signer = NULL;
+        b->sender = b->in.has_peer ? roster_by_transport (realm_roster (s->rl), b->in.peer) : NULL;
+        if (b->got == 1)
+            b->e = (struct err) ERR_INIT;
+    }
+    look_at_all (s);
     for (size_t i = 0; i < roster_count (realm_roster (s->rl)); i++)
         if (roster_at (realm_roster (s->rl), i)->revoked_seq > before)
             s->rebind = true;
@@ -411,7 +459,7 @@ int server_run (struct server *s, struct err *e)
         zmq_pollitem_t items[4] = { { zsock_resolve (s->router), 0, ZMQ_POLLIN, 0 }, { NULL, s->signals, ZMQ_POLLIN, 0 },
                                     { NULL, realm_sync_fd (s->rl), ZMQ_POLLIN, 0 }, { s->xpub ? zsock_resolve (s->xpub) : NULL, 0, ZMQ_POLLIN, 0 } };
         int64_t left = s->tick_at - time_mono_ms ();
-        if (zmq_poll (items, s->xpub ? 4 : 3, s->dirty || more || left < 0 ? 0 : (long) left) == -1 && zmq_errno () != EINTR)
+        if (zmq_poll (items, s->xpub ? 4 : 3, s->dirty || more || s->coming_count || left < 0 ? 0 : (long) left) == -1 && zmq_errno () != EINTR)
             return err_set (e, ERR_FAILED, "poll: %s", zmq_strerror (zmq_errno ()));
         if (items[1].revents) {
             struct signalfd_siginfo si;
@@ -425,6 +473,7 @@ int server_run (struct server *s, struct err *e)
         turn (s);
         more = logs_pump (s);
     }
+    turn (s); /* and what arrived meanwhile */
     return 0;
 }
 
@@ -457,6 +506,7 @@ int server_open (struct server **out, const struct broker_conf *conf, const char
     s->started = time_mono_ms ();
     s->room = s->dirty = true;
     s->inbox = xcalloc (TURN, sizeof *s->inbox);
+    s->coming = xcalloc (TURN, sizeof *s->coming);
     s->pool = pool_new (0);
     s->cursor = (struct cursor){ INT64_MIN, 0 };
     if (open_all (s, dir, e) == -1) {
@@ -475,6 +525,7 @@ void server_close (struct server **sp)
     if (!s)
         return;
     outs_cut (s, 0);
+    inbox_drop (s->coming, s->coming_count);
     zsock_destroy (&s->router);
     zsock_destroy (&s->xpub);
     state_close (&s->state);
@@ -482,6 +533,7 @@ void server_close (struct server **sp)
     realm_close (&s->rl);
     free (s->outs);
     free (s->inbox);
+    free (s->coming);
     pool_destroy (&s->pool);
     free (s->followers);
     free (s->logs);

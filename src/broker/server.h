@@ -2,7 +2,8 @@
  *
  * One loop. Each turn takes in what has arrived (up to TURN messages), all in one transaction; every message is a savepoint in
  * it, so that one that fails leaves nothing behind. What goes out - answers, leases, events - is queued, and sent only once the
- * transaction is on the disk. A failed commit turns every queued answer into an `internal` error.
+ * transaction is on the disk. A failed commit turns every queued answer into an `internal` error. While the disk works, other threads
+ * sign this turn's leases and check the signatures of the next turn's submissions.
  *
  *   server.c  loop, sockets, authorisation     submission.c  submit, status, cancel, retry
  *   fleet.c   workers, leases, results         events.c      event log, subscriptions, replay, verdicts
@@ -92,7 +93,8 @@ struct server {
     struct cursor cursor;
     int64_t tick_at, started;
     struct pool *pool;
-    struct inbox *inbox;        /* of this turn */
+    struct inbox *inbox, *coming; /* of this turn; of the next, taken in and looked at while this one goes to the disk */
+    size_t coming_count;
     char *logs;                 /* folder */
     bool rebind;                /* the events' socket is to be made anew */
 };

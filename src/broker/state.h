@@ -36,7 +36,12 @@ struct step_row {
     unsigned agree, support, dissent, votes;
     bool trusted_required;
     char reason[256];
-    enum job_state stored;    /* the backend's: job.state as it is on disk */
+    struct {                  /* the backend's: what is in indices, as it is on disk */
+        enum job_state job;
+        unsigned priority;
+        int64_t expires;
+        bool queued;
+    } stored;
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
     unsigned needs;           /* steps that it needs */
     struct digest usable;     /* its artifact, while it is provisional, for steps that may start on that; shown to nobody */

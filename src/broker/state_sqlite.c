@@ -9,7 +9,13 @@
 #include "base/file.h"
 #include "broker/state_impl.h"
 
-#define SCHEMA 3
+#define SCHEMA 4
+
+/* Rows lie in the order in which they came, not of their ids, which are random: a turn's leases share a few pages, also when they end. */
+#define LEASE_TABLE                                                                                                                                     \
+    "CREATE TABLE IF NOT EXISTS lease (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, step INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL," \
+    " trusted INTEGER NOT NULL, issued INTEGER NOT NULL, expires INTEGER NOT NULL, state INTEGER NOT NULL, result BLOB,"                                  \
+    " image INTEGER NOT NULL DEFAULT 0) STRICT;"
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS submission (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, envelope BLOB NOT NULL, project TEXT NOT NULL,"
@@ -22,30 +28,38 @@ static const char schema[] =
     "CREATE UNIQUE INDEX IF NOT EXISTS step_sub ON step (sub, no);"
     "CREATE INDEX IF NOT EXISTS step_queue ON step (rank, key) WHERE queue = 1;"
     "CREATE INDEX IF NOT EXISTS step_expires ON step (expires) WHERE job = 0;"
-    "CREATE TABLE IF NOT EXISTS lease (id BLOB PRIMARY KEY, step INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL, trusted INTEGER NOT NULL,"
-    " issued INTEGER NOT NULL, expires INTEGER NOT NULL, state INTEGER NOT NULL, result BLOB, image INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    LEASE_TABLE
     "CREATE INDEX IF NOT EXISTS lease_step ON lease (step, issued);"
     "CREATE INDEX IF NOT EXISTS lease_open ON lease (issued) WHERE state = 1;"
     "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 3), ('open', 0);";
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 4), ('open', 0);";
 
-/* From schema 1: what came with steps that start on what is not trusted yet; from 2: with steps that name several images. */
+/* From schema 1: what came with steps that start on what is not trusted yet; from 2: with steps that name several images; from 3: leases by age. */
 static const char *const upgrades[] = {
     "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN usable BLOB; ALTER TABLE step ADD COLUMN inputs BLOB;"
     "ALTER TABLE step ADD COLUMN since INTEGER NOT NULL DEFAULT 0; UPDATE step SET needs = 1 WHERE waiting = 1;"
     "UPDATE counter SET value = 2 WHERE name = 'schema';",
     "ALTER TABLE lease ADD COLUMN image INTEGER NOT NULL DEFAULT 0; UPDATE counter SET value = 3 WHERE name = 'schema';",
+    "BEGIN; DROP INDEX lease_step; DROP INDEX lease_open; ALTER TABLE lease RENAME TO lease_by_id;" LEASE_TABLE
+    "INSERT INTO lease (id, step, worker, owner, trusted, issued, expires, state, result, image) SELECT id, step, worker, owner, trusted, issued, expires,"
+    " state, result, image FROM lease_by_id ORDER BY issued; DROP TABLE lease_by_id; UPDATE counter SET value = 4 WHERE name = 'schema'; COMMIT;",
 };
 
 #define SUB "key, id, envelope, project, commit_id, ref, submitter, time, expires, priority FROM submission"
 #define STEP                                                                                                                                  \
     "key, sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, expires, state, digest, agree, support, dissent, votes," \
-    " trusted_required, reason, verdict, needs, usable, inputs, since FROM step"
+    " trusted_required, reason, verdict, needs, usable, inputs, since, queue FROM step"
 #define LEASE "id, step, worker, owner, trusted, issued, expires, state, result, image FROM lease"
+
+/* What may change of a step. Its place in the queue and whether it is open are in indices, which are written only where these changed. */
+#define STEP_SET                                                                                                                                        \
+    "places=?5, voted=?6, open=?7, errors=?8, waiting=?9, want_trusted=?10, state=?14, digest=?15, agree=?16, support=?17, dissent=?18, votes=?19,"      \
+    " trusted_required=?20, reason=?21, verdict=?22, needs=?23, usable=?24, inputs=?25, since=?26 WHERE key=?27"
 
 enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MARK, Q_KEEP, Q_UNDO, Q_UNDONE, Q_SUB_FIND, Q_SUB_GET, Q_SUB_ADD, Q_SUBS, Q_SUBS_PREFIX, Q_STEP_ADD, Q_STEP_PUT,
+    Q_STEP_PUT_QUEUE, Q_STEP_PUT_ROW,
     Q_STEP_GET, Q_STEP_FIND, Q_STEPS, Q_QUEUE, Q_EXPIRED, Q_OPEN_PUT, Q_LEASE_ADD, Q_LEASE_PUT, Q_LEASE_GET, Q_LEASES_OF, Q_LEASES_OPEN, Q_EVENT_ADD,
     Q_EVENTS, Q_COUNT
 };
@@ -65,9 +79,9 @@ static const char *const texts[Q_COUNT] = {
     [Q_STEP_ADD] = "INSERT INTO step (sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, queue, expires, state, digest, agree,"
                    " support, dissent, votes, trusted_required, reason, verdict, needs, usable, inputs, since)"
                    " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
-    [Q_STEP_PUT] = "UPDATE step SET job=?4, places=?5, voted=?6, open=?7, errors=?8, waiting=?9, want_trusted=?10, rank=?11, queue=?12, expires=?13, state=?14,"
-                   " digest=?15, agree=?16, support=?17, dissent=?18, votes=?19, trusted_required=?20, reason=?21, verdict=?22, needs=?23, usable=?24,"
-                   " inputs=?25, since=?26 WHERE key=?27",
+    [Q_STEP_PUT] = "UPDATE step SET job=?4, rank=?11, queue=?12, expires=?13, " STEP_SET,
+    [Q_STEP_PUT_QUEUE] = "UPDATE step SET queue=?12, " STEP_SET,
+    [Q_STEP_PUT_ROW] = "UPDATE step SET " STEP_SET,
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = (SELECT key FROM submission WHERE id = ?1) AND name = ?2",
     [Q_STEPS] = "SELECT " STEP " WHERE sub = ?1 ORDER BY no",
@@ -187,7 +201,7 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
     struct db *d = xcalloc (1, sizeof *d);
     d->head.ops = ops;
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
-              && sqlite3_exec (d->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
+              && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=8000;"
                                        "PRAGMA trusted_schema=OFF;", NULL, NULL, NULL) == SQLITE_OK
               && upgrade (d)
               && sqlite3_exec (d->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
@@ -397,6 +411,19 @@ static int db_subs (struct state *s, const char *prefix, int64_t before, unsigne
 
 /* ---- steps ---- */
 
+static bool step_queue (const struct step_row *r)
+{
+    return !r->waiting && job_wants (&r->job) > 0;
+}
+
+static void step_stored (struct step_row *r)
+{
+    r->stored.job = r->job.state;
+    r->stored.priority = r->priority;
+    r->stored.expires = r->expires;
+    r->stored.queued = step_queue (r);
+}
+
 static void step_row (sqlite3_stmt *q, struct step_row *r)
 {
     int i = 0;
@@ -427,7 +454,9 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     get_digest (q, i++, &r->usable);
     get_digest (q, i++, &r->inputs);
     r->since = sqlite3_column_int64 (q, i++);
-    r->stored = r->job.state;
+    bool queued = get_u (q, i++) != 0;
+    step_stored (r);
+    r->stored.queued = queued;
 }
 
 static void step_bind (sqlite3_stmt *q, const struct step_row *r)
@@ -441,7 +470,7 @@ static void step_bind (sqlite3_stmt *q, const struct step_row *r)
     sqlite3_bind_int64 (q, i++, r->waiting);
     sqlite3_bind_int64 (q, i++, r->want_trusted);
     sqlite3_bind_int64 (q, i++, -(int64_t) r->priority);
-    sqlite3_bind_int64 (q, i++, !r->waiting && job_wants (&r->job) > 0);
+    sqlite3_bind_int64 (q, i++, step_queue (r));
     sqlite3_bind_int64 (q, i++, r->expires);
     put_text (q, i++, r->state);
     put_digest (q, i++, &r->digest);
@@ -497,22 +526,24 @@ static int db_step_add (struct state *s, struct step_row *r, struct err *e)
         return -1;
     r->key = sqlite3_last_insert_rowid (d->sql);
     d->open += r->job.state != JOB_DECIDED;
-    r->stored = r->job.state;
+    step_stored (r);
     return 0;
 }
 
 static int db_step_put (struct state *s, struct step_row *r, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_STEP_PUT);
+    sqlite3_stmt *q = query (d, r->job.state != r->stored.job || r->priority != r->stored.priority || r->expires != r->stored.expires ? Q_STEP_PUT
+                                      : step_queue (r) != r->stored.queued                                                                    ? Q_STEP_PUT_QUEUE
+                                                                                                                                              : Q_STEP_PUT_ROW);
     step_bind (q, r);
     sqlite3_bind_int64 (q, 27, r->key);
     if (run (d, q, "step", e) == -1)
         return -1;
     if (sqlite3_changes (d->sql) == 0)
         return err_code (e, EC_NOT_FOUND, "no such step");
-    d->open += (r->job.state != JOB_DECIDED) - (r->stored != JOB_DECIDED);
-    r->stored = r->job.state;
+    d->open += (r->job.state != JOB_DECIDED) - (r->stored.job != JOB_DECIDED);
+    step_stored (r);
     return 0;
 }
 
