@@ -1,5 +1,5 @@
 # `make bench`: figures beside their limits, in one run
-BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log
+BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step
 EXTRA_PROGRAMS += $(BENCHES)
 tests_bench_bench_broker_SOURCES = tests/bench/bench_broker.c src/broker/pool.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_broker_LDADD = $(AUTH_LIBS)
@@ -7,6 +7,8 @@ tests_bench_bench_store_SOURCES = tests/bench/bench_store.c tests/bench/bench.c 
 tests_bench_bench_store_LDADD = $(STORE_LIBS)
 tests_bench_bench_log_SOURCES = tests/bench/bench_log.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_log_LDADD = $(VERIFIER_LIBS)
+tests_bench_bench_step_SOURCES = tests/bench/bench_step.c tests/bench/bench.c tests/bench/bench.h
+tests_bench_bench_step_LDADD = $(AUTH_LIBS)
 EXTRA_DIST += tests/bench/run
 bench: all $(BENCHES)
 	ASSAY_BUILD=$(abs_builddir) sh $(srcdir)/tests/bench/run
