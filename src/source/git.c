@@ -17,6 +17,11 @@ void repo_start (void)
     pthread_once (&once, start_once);
 }
 
+void git_start (void)
+{
+    repo_start ();
+}
+
 void repo_close (git_repository **r)
 {
     git_repository_free (*r);

@@ -15,6 +15,8 @@ struct git_rev {
 };
 void git_rev_release (struct git_rev *c);
 
+void git_start (void); /* load the library now, not with the first call: it takes milliseconds */
+
 /* Resolve rev (name, branch, prefix, id) in the repository at or above `path`. */
 int git_resolve (const char *path, const char *rev, struct git_rev *c, struct err *e);
 /* The full name of the branch or tag that rev means ("refs/heads/main"; HEAD gives the branch checked out); "" if it is neither. */

@@ -252,9 +252,10 @@ static void finish (struct agent *a, struct slot *s, unsigned kind, struct bytes
     s->request = m.request;
     s->ended = true;
     *(kind == RESULT_OUTCOME ? &a->done : &a->errors) += 1;
-    reap (a, s);
     log_info ("step done lease=%.12s kind=%s why=%s", s->hex, kind == RESULT_OUTCOME ? "outcome" : "error", text);
-    send_result (a, s);
+    send_result (a, s); /* first: what is left of the step is cleared away meanwhile, and its credit comes back only after that */
+    reap (a, s);
+    launch_spare (a->dir);
 }
 
 /* What its owner has against this step, now. mine: the settings for its project. */
@@ -695,6 +696,7 @@ fail:
 int agent_run (struct agent *a, struct err *e)
 {
     connect_broker (a);
+    launch_spare (a->dir);
     while (!a->stop) {
         zmq_pollitem_t items[SLOTS + 4];
         struct slot *of[SLOTS];
@@ -754,6 +756,7 @@ void agent_close (struct agent **pa)
             buf_release (&a->slots[i].in);
             buf_release (&a->slots[i].result);
         }
+    launch_end ();
     zsock_destroy (&a->broker);
     fd_close (&a->control);
     if (a->lock != -1)

@@ -223,6 +223,16 @@ bool cgroup_oom (const char *name)
 }
 
 /* One pass of SIGKILL over the processes in one group; how many there were. */
+/* Does anything of ours run in it? Nothing that is not there can fork. */
+static bool empty (const char *name)
+{
+    char any[32];
+    for (int i = 0; i < bases; i++)
+        if (get (base[i], name, "cgroup.procs", any, sizeof any) && *any)
+            return false;
+    return true;
+}
+
 static int kill_pass (const char *dir, const char *name)
 {
     char path[PATH_MAX], line[32];
@@ -244,7 +254,7 @@ static int kill_pass (const char *dir, const char *name)
 void cgroup_kill (const char *name)
 {
     char path[PATH_MAX];
-    for (int round = 0; bases && round < 1000; round++) {
+    for (int round = 0; bases && round < 1000 && !empty (name); round++) {
         int left = 0;
         /* Frozen processes cannot fork ahead of the loop; they die when thawed. */
         if (version == 2)

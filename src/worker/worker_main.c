@@ -10,6 +10,7 @@
 #include "source/git.h"
 #include "worker/agent.h"
 #include "worker/control.h"
+#include "worker/launch.h"
 #include "worker/probe.h"
 #include "worker/runner.h"
 
@@ -82,6 +83,12 @@ int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
     if (strncmp (argv[0], "assay: ", 7) == 0)
         who = argv[0];
     log_open ("worker", LOG_LEVEL_INFO);
+    char hex[DIGEST_HEX];
+    if (step && strcmp (step, LAUNCH_SPARE) == 0) {
+        if (!launch_wait (fd, hex))
+            return ERR_FAILED;
+        step = hex;
+    }
     if (word && control_word (word))
         return control_ask (state, &(struct control_ask){ word, json, wait }, &e) == -1 ? fail (&e) : 0;
     CLEANUP (free_ptr) char *own = step ? xasprintf ("%s/steps/%s/%s", state, step, RUNNER_CONF) : NULL;
