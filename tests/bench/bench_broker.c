@@ -393,6 +393,9 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
 {
     struct client *c = NULL;
     size_t sent = 0, answered = 0;
+    kill (*broker, SIGTERM); /* a fresh one: what an older has set aside would hide what the queue takes */
+    waitpid (*broker, NULL, 0);
+    *broker = broker_start (program, dir);
     if (client_open (&c, admin, ROLE_BROKER, 10000, &e) == -1)
         die ("client");
     long before = rss_kib (*broker);
