@@ -214,5 +214,12 @@ check "man pages format" man_format
 check "THREATS.md names tests that exist, and all of tests/threats" threats
 check "systemd units" units
 check "completion of commands and options" completion
+# Each kind of event that the broker makes has its row in the table of section 16.
+event_kinds() {
+    { grep -oh '\.kind = "[a-z-]*"' src/broker/*.c; grep -oh 'JOB_[A-Z]*, "[a-z-]*"' src/broker/*.c; } | sed 's/.*"\(.*\)"/\1/' | sort -u | while read -r k; do
+        grep -q "^| \`$k\` |.*|.*|" proto/PROTOCOL.md || echo "event $k is not in proto/PROTOCOL.md, section 16"
+    done
+}
+check "each kind of event is in the protocol's text" event_kinds
 echo "$checks checks"
 [ ! -e "$tmp/failed" ]

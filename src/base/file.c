@@ -188,7 +188,8 @@ char *file_program (const char *name, const char *installed)
     char *slash = strrchr (self, '/');
     if (slash)
         *slash = '\0';
-    const char *const folders[] = { slash ? self : NULL, installed };
+    CLEANUP (free_ptr) char *moved = xasprintf ("%s/../libexec/assay", self);
+    const char *const folders[] = { slash ? self : NULL, slash ? moved : NULL, installed };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char *path = folders[i] ? xasprintf ("%s/%s", folders[i], name) : NULL;
         if (path && access (path, X_OK) == 0)

@@ -20,7 +20,8 @@ int file_remove_tree (const char *path, struct err *e);
 int file_lock (const char *path, struct err *e);
 /* flock on an open file, shared or exclusive; EC_BUSY if others keep it from us for timeout_ms. Changing a lock one has lets it go in between. */
 int file_flock (int fd, bool exclusive, int64_t timeout_ms, struct err *e);
-/* Another program of ours: beside this one first (a build that is not installed), then in `installed`, else its bare name, for PATH. malloc'd. */
+/* Another program of ours: beside this one first (a build that is not installed), then in ../libexec/assay (installed, and moved since: DESTDIR), then in
+ * `installed`, else its bare name, for PATH. malloc'd. */
 char *file_program (const char *name, const char *installed);
 bool file_write_all (int fd, const void *p, size_t len);                           /* retries EINTR and short writes; errno */
 bool file_read_exact (int fd, void *p, size_t len);

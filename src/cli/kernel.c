@@ -329,21 +329,8 @@ static char *
 guest_path (void)
 {
     const char *set = getenv ("ASSAY_GUEST");
-    char self[4096];
-    ssize_t n = readlink ("/proc/self/exe", self, sizeof self - 1);
 
-    if (set != NULL)
-        return xstrdup (set);
-    self[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr (self, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-        char *path = xasprintf ("%s/assay-guest", self);
-        if (access (path, X_OK) == 0)
-            return path;
-        free (path);
-    }
-    return xstrdup (ASSAY_LIBEXECDIR "/assay-guest");
+    return set != NULL ? xstrdup (set) : file_program ("assay-guest", ASSAY_LIBEXECDIR);
 }
 
 static int
