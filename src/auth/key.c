@@ -13,6 +13,7 @@
 
 #define KEY_FILE_MAX 4096
 #define KEYS_HEAD "assay-keys 1\n"
+#define PASS_MAX_LEN 1024 /* with its end */
 #define ROOT_HEAD "assay-root-key 1\n"
 #define ARGON_OPS_MAX 64
 #define ARGON_MEM_MAX (UINT64_C (1) << 32) /* bytes: a file from elsewhere must not take the machine's memory */
@@ -244,15 +245,15 @@ static int rootkey_unbox (const char *text, uint8_t seed[32], const char *path, 
     size_t len;
     uint8_t salt[crypto_pwhash_SALTBYTES], nonce[crypto_secretbox_NONCEBYTES], box[crypto_secretbox_MACBYTES + 32];
     const char *kdf = value_at (text, "kdf", &len);
-    char *pass CLEANUP (unlock_ptr) = locked (1024, e);
+    char *pass CLEANUP (unlock_ptr) = locked (PASS_MAX_LEN, e);
     uint8_t *key CLEANUP (unlock_ptr) = pass ? locked (crypto_secretbox_KEYBYTES, e) : NULL;
     if (!key)
         return -1;
     if (!kdf || len != 8 || memcmp (kdf, "argon2id", 8) || !value_number (text, "ops", ARGON_OPS_MAX, &ops) || !value_number (text, "memory", ARGON_MEM_MAX, &mem)
         || !value_hex (text, "salt", salt, sizeof salt) || !value_hex (text, "nonce", nonce, sizeof nonce) || !value_hex (text, "box", box, sizeof box))
         return err_set (e, ERR_DAMAGED, "%s: not a root key file", path);
-    memset (pass, 0, 1024);
-    if (!ask || ask (pass, 1024) == -1)
+    memset (pass, 0, PASS_MAX_LEN);
+    if (!ask || ask (pass, PASS_MAX_LEN) == -1)
         return err_set (e, ERR_DENIED, "%s: needs its passphrase (set ASSAY_ROOT_PASSPHRASE_FILE, or start it on a terminal)", path);
     if (crypto_pwhash (key, crypto_secretbox_KEYBYTES, pass, strlen (pass), salt, ops, (size_t) mem, crypto_pwhash_ALG_ARGON2ID13) != 0)
         return err_set (e, ERR_FAILED, "%s: Argon2id needs %llu MiB of memory, which is not there", path, (unsigned long long) mem >> 20);
@@ -317,7 +318,7 @@ int rootkey_ask (char *pass, size_t size)
     static const char prompt[] = "Passphrase of the root key: ";
     struct termios old, quiet;
     int fd CLEANUP (fd_close) = open ("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-    if (fd == -1 || tcgetattr (fd, &old) == -1)
+    if (fd == -1 || tcgetattr (fd, &old) == -1 || tcgetpgrp (fd) != getpgrp ()) /* in the background asking would stop us */
         return -1;
     quiet = old;
     quiet.c_lflag &= ~(tcflag_t) ECHO;
@@ -327,6 +328,32 @@ int rootkey_ask (char *pass, size_t size)
     (void) tcsetattr (fd, TCSAFLUSH, &old);
     (void) file_write_all (fd, "\n", 1);
     return rc;
+}
+
+char *passphrase_choose (struct err *e)
+{
+    const char *file = getenv ("ASSAY_ROOT_PASSPHRASE_FILE");
+    char *pass = locked (PASS_MAX_LEN, e), *second CLEANUP (unlock_ptr) = pass ? locked (PASS_MAX_LEN, e) : NULL;
+    if (!second) {
+        passphrase_release (&pass);
+        return NULL;
+    }
+    memset (pass, 0, PASS_MAX_LEN);
+    memset (second, 0, PASS_MAX_LEN);
+    if (rootkey_ask (pass, PASS_MAX_LEN) == -1)
+        err_set (e, ERR_USAGE, "no passphrase for the root key (a line of 1 to %d bytes, in the file that ASSAY_ROOT_PASSPHRASE_FILE names or on the terminal)", PASS_MAX_LEN - 1);
+    else if (!(file && *file) && (rootkey_ask (second, PASS_MAX_LEN) == -1 || strcmp (pass, second) != 0))
+        err_set (e, ERR_USAGE, "the two passphrases differ (nothing was made)");
+    else
+        return pass;
+    passphrase_release (&pass);
+    return NULL;
+}
+
+void passphrase_release (char **pass)
+{
+    sodium_free (*pass);
+    *pass = NULL;
 }
 
 /* X25519 takes 2^255 - 19 to 2^256 - 1 for smaller numbers, and some points for no point at all (RFC 7748, 5 and 6.1). */

@@ -31,6 +31,9 @@ int rootkey_save (const struct sign_key *k, const char *path, const char *pass, 
 int rootkey_load (struct sign_key *k, const char *path, int (*ask) (char *pass, size_t size), struct err *e);
 /* An `ask` for programs: the file named by $ASSAY_ROOT_PASSPHRASE_FILE (its first line), else the terminal without echo; -1 without either. */
 int rootkey_ask (char *pass, size_t size);
+/* A passphrase for a new root key, from where rootkey_ask takes it, on a terminal twice; in locked memory: passphrase_release wipes it. NULL: *e. */
+char *passphrase_choose (struct err *e);
+void passphrase_release (char **pass);
 void rootkey_release (struct sign_key *k);
 
 #endif

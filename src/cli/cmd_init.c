@@ -19,6 +19,7 @@ enum port { PORT_IDP, PORT_BROKER, PORT_EVENTS, PORT_STORE, PORT_VERIFIER };
 struct plan {
     const char *dir;
     int64_t workers, trusted;
+    char *pass;          /* of the root key; NULL: none */
     char endpoint[PORTS][64];
 };
 
@@ -98,6 +99,16 @@ static int copy_rosters (struct idp *idp, const struct plan *p, struct err *e)
     return 0;
 }
 
+static const char *chosen; /* the passphrase just chosen, for who asks for it at once */
+
+static int ask_again (char *pass, size_t size)
+{
+    if (!chosen || strlen (chosen) >= size)
+        return -1;
+    strcpy (pass, chosen);
+    return 0;
+}
+
 static int make_realm (const struct plan *p, struct err *e)
 {
     CLEANUP (free_ptr) char *idp_dir = xasprintf ("%s/idp", p->dir);
@@ -113,9 +124,11 @@ static int make_realm (const struct plan *p, struct err *e)
         { .who = { .name = "verifier", .owner = "operator", .roles = ROLE_VERIFIER, .endpoint = at[3] }, .folder = "verifier", .ini = "verifier.ini",
           .text = xasprintf ("[verifier]\nlisten = %s\n", at[3]) },
     };
-    int rc = idp_bootstrap (idp_dir, p->endpoint[PORT_IDP], NULL, &root, e);
+    int rc = idp_bootstrap (idp_dir, p->endpoint[PORT_IDP], p->pass, &root, e);
+    chosen = p->pass;
     if (rc == 0)
-        rc = idp_open (&idp, idp_dir, NULL, e);
+        rc = idp_open (&idp, idp_dir, ask_again, e);
+    chosen = NULL;
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {
         if (rc == 0)
             rc = make_member (idp, &root, p, &m[i], e);
@@ -136,9 +149,10 @@ static bool number (const char *s, int64_t max, int64_t *out)
 
 int cmd_init (struct cli *c, int argc, char **argv)
 {
-    static const struct option options[] = { { "workers", required_argument, NULL, 'w' }, { "trusted", required_argument, NULL, 't' }, { NULL, 0, NULL, 0 } };
+    static const struct option options[] = { { "workers", required_argument, NULL, 'w' }, { "trusted", required_argument, NULL, 't' }, { "passphrase", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
     struct plan p = { .workers = 3, .trusted = -1 };
     struct err e = ERR_INIT;
+    bool protect = false;
     (void) c;
     for (int o; (o = getopt_long (argc, argv, "", options, NULL)) != -1;)
         switch (o) {
@@ -150,11 +164,14 @@ int cmd_init (struct cli *c, int argc, char **argv)
             if (!number (optarg, WORKERS_MAX, &p.trusted))
                 return cli_usage ("init", "--trusted %s: not a number from 0 to %d", optarg, WORKERS_MAX);
             break;
+        case 'p':
+            protect = true;
+            break;
         default:
             return ERR_USAGE;
         }
     if (argc - optind != 1)
-        return cli_usage ("init", "one folder is needed (assay init DIR [--workers N] [--trusted K])");
+        return cli_usage ("init", "one folder is needed (assay init DIR [--workers N] [--trusted K] [--passphrase])");
     if (p.trusted == -1)
         p.trusted = p.workers > 0;
     if (p.trusted > p.workers)
@@ -165,7 +182,11 @@ int cmd_init (struct cli *c, int argc, char **argv)
         err_set (&e, ERR_USAGE, "%s: %s (a new or empty folder is needed)", p.dir, strerror (errno));
         return cli_fail ("init", &e);
     }
-    if (file_mkdirs (p.dir, 0700, &e) == -1 || pick_ports (&p, &e) == -1 || make_realm (&p, &e) == -1)
+    int rc = protect && !(p.pass = passphrase_choose (&e)) ? -1 : 0;
+    if (rc == 0 && (file_mkdirs (p.dir, 0700, &e) == -1 || pick_ports (&p, &e) == -1 || make_realm (&p, &e) == -1))
+        rc = -1;
+    passphrase_release (&p.pass);
+    if (rc == -1)
         return cli_fail ("init", &e);
     printf ("%s: a realm with %d workers, %d of them trusted; run it: assay up %s\n", p.dir, (int) p.workers, (int) p.trusted, p.dir);
     return 0;
