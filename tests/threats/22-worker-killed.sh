@@ -37,7 +37,6 @@ say "the step goes to another owner"
 start two assay-worker --dir "$realm/two"
 two=$pid
 until_true 30 running
-until_true 5 sh -c "assay watch --since 1 --until-idle --json 2>/dev/null & sleep 1; kill \$! 2>/dev/null" || true
 say "Ctrl-C: handed back at once, and leased again to the first, once it is there"
 kill -INT "$two"
 wait "$two" 2>/dev/null || true
