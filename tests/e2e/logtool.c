@@ -45,10 +45,10 @@ static void fill (const char *state, uint64_t n)
 static void secret (const char *dir)
 {
     struct err e = ERR_INIT;
-    struct realm *rl;
-    struct ledger *l;
+    struct realm *rl = NULL;
+    struct ledger *l = NULL;
     struct envelope v = { 0 };
-    struct verdict verdict;
+    struct verdict verdict = { 0 };
     char *path CLEANUP (free_ptr) = xasprintf ("%s/state/verdicts.db", dir);
     BUF (raw);
     BUF (json);
