@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/manifest.h"
+#include "verifier/ledger.h"
 
 int intake_submission (const struct roster *r, struct bytes raw, const struct digest *id, int64_t time, struct envelope *v, struct msg *body, struct err *e)
 {
@@ -164,4 +165,79 @@ int intake_check (const struct intake *in, struct bytes raw, struct result *r, s
     out->id = digest_of (raw.p, raw.len);
     out->inputs = inputs_digest (r->inputs, r->input_count);
     return 0;
+}
+
+/* ---- once more ---- */
+
+/* The envelope in a field of a statement that was read before, found by its key: the parser would cost more than the signatures. */
+static bool field (struct bytes json, const char *key, struct buf *out)
+{
+    const uint8_t *at = memmem (json.p, json.len, key, strlen (key));
+    if (!at)
+        return false;
+    at += strlen (key);
+    const uint8_t *end = memchr (at, '"', (size_t) (json.p + json.len - at));
+    return end && base64_decode (bytes_of (at, (size_t) (end - at)), out);
+}
+
+static int lease_again (const struct roster *r, const struct ledger_vote *v, struct bytes raw, struct err *e)
+{
+    struct envelope l = { 0 };
+    struct msg m;
+    if (envelope_open (raw, TYPE_LEASE, &l, e) == -1 || msg_decode_as (l.body, MSG_lease_body, &m, e) == -1)
+        return err_wrap (e, "lease");
+    const struct msg_lease_body *b = &m.u.lease_body;
+    struct digest id = envelope_id (&l);
+    int rc = 0;
+    if (!digest_eq (&id, &v->lease) || !bytes_eqs (b->worker, v->worker) || !bytes_eqs (b->owner, v->owner) || !bytes_eqs (b->broker, v->broker)
+        || (!digest_zero (&v->image) && !digest_eq (&b->image, &v->image)))
+        rc = err_code (e, EC_CONFLICT, "lease: it is not the one that the vote was counted for");
+    else if (!signer (r, b->broker, ROLE_BROKER, "lease", &l, v->time, e))
+        rc = -1;
+    msg_release (&m);
+    return rc;
+}
+
+static int receipt_again (const struct roster *r, const struct ledger_vote *v, struct bytes raw, struct err *e)
+{
+    struct envelope l = { 0 };
+    struct msg m;
+    if (envelope_open (raw, TYPE_RECEIPT, &l, e) == -1 || msg_decode_as (l.body, MSG_receipt_body, &m, e) == -1)
+        return err_wrap (e, "receipt");
+    const struct msg_receipt_body *b = &m.u.receipt_body;
+    int rc = 0;
+    if (!digest_eq (&b->lease, &v->lease) || !digest_eq (&b->artifact, &v->artifact) || !bytes_eqs (b->store, v->store))
+        rc = err_code (e, EC_CONFLICT, "receipt: it is not for the artifact that was counted");
+    else if (!signer (r, b->store, ROLE_STORE, "receipt", &l, v->time, e))
+        rc = -1;
+    msg_release (&m);
+    return rc;
+}
+
+int intake_again (const struct roster *r, const struct ledger_vote *v, struct bytes raw, struct err *e)
+{
+    struct envelope env = { 0 };
+    struct digest id = digest_of (raw.p, raw.len), outcome = outcome_digest (v->exit_status, &v->artifact);
+    BUF (lease);
+    BUF (receipt);
+    if (!digest_eq (&id, &v->result))
+        return err_code (e, EC_DAMAGED, "result: its bytes are not those that were taken in");
+    if (!digest_eq (&outcome, &v->outcome))
+        return err_code (e, EC_DAMAGED, "result: the vote is for another outcome than its exit status and artifact");
+    if (envelope_open_json (raw, TYPE_INTOTO, &env, e) == -1)
+        return err_wrap (e, "result");
+    int rc = signer (r, bytes_str (v->worker), ROLE_WORKER, "result", &env, v->time, e) ? 0 : -1;
+    bool found = rc == 0 && field (env.body, "\"lease\":\"", &lease) && (!*v->store || field (env.body, "\"receipt\":\"", &receipt))
+                 && lease_again (r, v, buf_bytes (&lease), e) == 0 && (!*v->store || receipt_again (r, v, buf_bytes (&receipt), e) == 0);
+    if (rc == 0 && !found) { /* unless its signer has put the keys where they mean nothing, something is wrong */
+        struct result whole;
+        if ((rc = result_parse (env.body, &whole, e)) == 0) {
+            rc = lease_again (r, v, buf_bytes (&whole.lease), e);
+            if (rc == 0 && *v->store)
+                rc = receipt_again (r, v, buf_bytes (&whole.receipt), e);
+            result_release (&whole);
+        }
+    }
+    envelope_release (&env);
+    return rc;
 }

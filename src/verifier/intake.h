@@ -30,6 +30,11 @@ struct taken {
 };
 int intake_check (const struct intake *in, struct bytes envelope, struct result *r, struct taken *out, struct err *e);
 
+/* A vote that was taken in: do its bytes and signatures still hold, under this roster? envelope: as it is stored. The statement itself was
+ * read when it came in; these are its bytes, by their SHA-256. */
+struct ledger_vote;
+int intake_again (const struct roster *r, const struct ledger_vote *v, struct bytes envelope, struct err *e);
+
 /* SHA-256 of the digests in order, so that what two results read can be compared; zero for none. */
 struct digest inputs_digest (const struct digest *inputs, size_t n);
 

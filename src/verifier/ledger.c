@@ -8,13 +8,13 @@
 
 #include "base/file.h"
 
-#define SCHEMA 3
+#define SCHEMA 4
 #define TILE_ID(level, n) ((int64_t) (level) << 56 | (int64_t) (n))
 #define KEPT "16" /* cosignatures of a witness */
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 3), ('position', 0), ('roster', 0), ('roster_at', 0);"
+    "INSERT OR IGNORE INTO counter VALUES ('schema', 4), ('position', 0), ('roster', 0), ('roster_at', 0);"
     "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
     " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
@@ -22,8 +22,9 @@ static const char schema[] =
     " needs INTEGER NOT NULL DEFAULT 0, lead BLOB, usable BLOB, inputs BLOB, UNIQUE (sub, name)) STRICT;"
     "CREATE INDEX IF NOT EXISTS step_open ON step (key) WHERE final = 0;"
     "CREATE TABLE IF NOT EXISTS vote (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL,"
-    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, result BLOB NOT NULL,"
+    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL,"
     " inputs BLOB, broker TEXT NOT NULL DEFAULT '', store TEXT NOT NULL DEFAULT '', image BLOB) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;"
     "CREATE INDEX IF NOT EXISTS vote_step ON vote (step, round, lease);"
     "CREATE INDEX IF NOT EXISTS vote_worker ON vote (worker, step);"
     "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
@@ -33,20 +34,25 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS cosignature (size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL, PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
 
-/* From schema 1: what came with steps that use each other's artifacts; from 2: with steps that name several images. */
+/* From schema 1: what came with steps that use each other's artifacts; from 2: with steps that name several images; from 3: results
+ * stand apart, so that a decision reads only what it needs. */
 static const char *const upgrades[] = {
     "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
     "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';",
     "ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';",
+    "CREATE TABLE result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT; INSERT INTO result SELECT lease, result FROM vote ORDER BY step;"
+    "ALTER TABLE vote DROP COLUMN result; UPDATE counter SET value = 4 WHERE name = 'schema';",
 };
 
 #define STEP                                                                                                                                      \
     "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes, needs," \
     " lead, usable, inputs FROM step"
 
+#define VOTE "vote.lease, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image"
+
 enum query {
-    Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_VOTES, Q_VERDICT_ADD,
+    Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_RESULT_ADD, Q_VOTES, Q_TALLY, Q_VERDICT_ADD,
     Q_VERDICT_GET, Q_SEND, Q_OUTBOX, Q_SENT, Q_STEPS_ALL, Q_STEPS_VOTED, Q_STEP_GET, Q_READER_ADD, Q_READERS, Q_ROSTER,
     Q_TILE_PUT, Q_TILE_GET, Q_COSIGN, Q_COSIGN_TRIM, Q_COSIGNED, Q_COSIGNATURES, Q_VERDICT_AT, Q_COUNT
 };
@@ -63,10 +69,11 @@ static const char *const texts[Q_COUNT] = {
                    " verdict=?14, support=?15, against=?16, votes=?17, needs=?18, lead=?19, usable=?20, inputs=?21 WHERE key=?22",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = ?1 AND name = ?2",
     [Q_STEPS_OPEN] = "SELECT " STEP " WHERE final = 0 AND key > ?1 ORDER BY key LIMIT ?2",
-    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, result,"
-                   " inputs, broker, store, image) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
-    [Q_VOTES] = "SELECT lease, worker, owner, exit_status, outcome, artifact, result_id, time, result, inputs, broker, store, image FROM vote"
-                " WHERE step = ?1 AND round = ?2 ORDER BY lease",
+    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+    [Q_RESULT_ADD] = "INSERT INTO result (lease, envelope) VALUES (?1, ?2)",
+    [Q_VOTES] = "SELECT " VOTE ", envelope FROM vote JOIN result ON result.lease = vote.lease WHERE step = ?1 AND round = ?2 ORDER BY vote.lease",
+    [Q_TALLY] = "SELECT " VOTE " FROM vote WHERE step = ?1 AND round = ?2 ORDER BY lease",
     [Q_VERDICT_ADD] = "INSERT INTO verdict (idx, step, envelope) VALUES (?1, ?2, ?3)",
     [Q_VERDICT_GET] = "SELECT envelope FROM verdict WHERE step = ?1 ORDER BY idx DESC LIMIT 1",
     [Q_SEND] = "INSERT INTO outbox (frame) VALUES (?1)",
@@ -635,17 +642,24 @@ int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struc
     put_digest (q, 8, &v->artifact);
     put_digest (q, 9, &v->result);
     sqlite3_bind_int64 (q, 10, v->time);
-    put_bytes (q, 11, result);
-    put_digest (q, 12, &v->inputs);
-    sqlite3_bind_text (q, 13, v->broker, -1, SQLITE_STATIC);
-    sqlite3_bind_text (q, 14, v->store, -1, SQLITE_STATIC);
-    put_digest (q, 15, &v->image);
-    return run (l, q, "vote", e) == -1 ? -1 : sqlite3_changes (l->sql) > 0;
+    put_digest (q, 11, &v->inputs);
+    sqlite3_bind_text (q, 12, v->broker, -1, SQLITE_STATIC);
+    sqlite3_bind_text (q, 13, v->store, -1, SQLITE_STATIC);
+    put_digest (q, 14, &v->image);
+    if (run (l, q, "vote", e) == -1)
+        return -1;
+    if (sqlite3_changes (l->sql) == 0)
+        return 0;
+    q = query (l, Q_RESULT_ADD);
+    put_digest (q, 1, &v->lease);
+    put_bytes (q, 2, result);
+    return run (l, q, "result", e) == -1 ? -1 : 1;
 }
 
-int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes result), void *arg, struct err *e)
+static int votes (struct ledger *l, enum query which, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes result), void *arg,
+                  struct err *e)
 {
-    sqlite3_stmt *q = query (l, Q_VOTES);
+    sqlite3_stmt *q = query (l, which);
     int rc = SQLITE_DONE;
     bool stop = false;
     sqlite3_bind_int64 (q, 1, step);
@@ -661,14 +675,30 @@ int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (v
         get_digest (q, 5, &v.artifact);
         get_digest (q, 6, &v.result);
         v.time = sqlite3_column_int64 (q, 7);
-        get_digest (q, 9, &v.inputs);
-        get_text (q, 10, v.broker, sizeof v.broker);
-        get_text (q, 11, v.store, sizeof v.store);
-        get_digest (q, 12, &v.image);
-        stop = each (arg, &v, bytes_of (sqlite3_column_blob (q, 8), (size_t) sqlite3_column_bytes (q, 8))) != 0;
+        get_digest (q, 8, &v.inputs);
+        get_text (q, 9, v.broker, sizeof v.broker);
+        get_text (q, 10, v.store, sizeof v.store);
+        get_digest (q, 11, &v.image);
+        struct bytes result = which == Q_VOTES ? bytes_of (sqlite3_column_blob (q, 12), (size_t) sqlite3_column_bytes (q, 12)) : bytes_of (NULL, 0);
+        stop = each (arg, &v, result) != 0;
     }
     sqlite3_reset (q);
     return stop || rc == SQLITE_DONE ? 0 : fail (l, e, "votes");
+}
+
+int ledger_votes (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes result), void *arg, struct err *e)
+{
+    return votes (l, Q_VOTES, step, round, each, arg, e);
+}
+
+int ledger_tally (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes none), void *arg, struct err *e)
+{
+    return votes (l, Q_TALLY, step, round, each, arg, e);
+}
+
+void ledger_to_read (struct ledger *l)
+{
+    (void) sqlite3_exec (l->sql, "PRAGMA mmap_size=1099511627776;", NULL, NULL, NULL);
 }
 
 uint64_t ledger_next_index (struct ledger *l)

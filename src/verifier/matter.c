@@ -154,7 +154,7 @@ int matter_decide (const struct judge *j, const struct matter *m, struct reading
         return -1;
     c->roster = j->roster;
     c->reading = r;
-    if (ledger_votes (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
+    if (ledger_tally (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
         return -1;
     c->votes = xcalloc (c->n, sizeof *c->votes);
     for (size_t i = 0; i < c->n; i++)

@@ -1,5 +1,5 @@
 # `make bench`: figures beside their limits, in one run
-BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step tests/bench/bench_peers
+BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step tests/bench/bench_peers tests/bench/bench_verifier
 EXTRA_PROGRAMS += $(BENCHES)
 tests_bench_bench_broker_SOURCES = tests/bench/bench_broker.c src/broker/pool.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_broker_LDADD = $(AUTH_LIBS)
@@ -11,6 +11,8 @@ tests_bench_bench_step_SOURCES = tests/bench/bench_step.c tests/bench/bench.c te
 tests_bench_bench_step_LDADD = $(AUTH_LIBS)
 tests_bench_bench_peers_SOURCES = tests/bench/bench_peers.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_peers_LDADD = $(AUTH_LIBS)
+tests_bench_bench_verifier_SOURCES = tests/bench/bench_verifier.c tests/bench/bench.c tests/bench/bench.h
+tests_bench_bench_verifier_LDADD = $(VERIFIER_LIBS)
 EXTRA_DIST += tests/bench/run
 bench: all $(BENCHES)
 	ASSAY_BUILD=$(abs_builddir) sh $(srcdir)/tests/bench/run

@@ -64,9 +64,11 @@ cmp "$scratch/before/t" "$scratch/after/t" || fail "content"
 expect 0 assay attest "$late/build" -o "$scratch/bundle" --roster "$scratch/roster"
 ! grep -q worker-2 "$scratch/out" || fail "the verdict still counts it"
 
-say "a verifier that was away decides the same when it comes back"
+say "a verifier that was away decides the same when it comes back; counted again from what is stored, all is as it was said"
 kill "$verifier_pid"
 wait "$verifier_pid" || true
+expect 0 assay-verifier --recount --dir "$realm/verifier"
+has out "0 do not hold, 0 steps come out otherwise"
 expect 0 assay revoke worker-3
 start verifier assay-verifier --dir "$realm/verifier"
 until_true 60 grep -q "revocation worked through name=worker-3" "$scratch/verifier.log"

@@ -2,6 +2,7 @@
 #include "verifier/judge.h"
 
 #include <criterion/criterion.h>
+#include <sqlite3.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "store/manifest.h"
 #include "verifier/intake.h"
+#include "verifier/recount.h"
 #include "verifier/rule.h"
 
 #define WORKERS 4
@@ -543,5 +545,57 @@ Test (judge, what_was_shown_takes_no_further_vote, .timeout = 60)
     s = step_of (l, &id);
     cr_assert (s.state == STATE_TRUSTED && s.votes == 2);
     ledger_close (&l);
+    drop_world ();
+}
+
+static void tamper (const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    cr_assert_eq (sqlite3_open (path, &db), SQLITE_OK);
+    cr_assert_eq (sqlite3_exec (db, sql, NULL, NULL, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg (db));
+    cr_assert_eq (sqlite3_changes (db), 1, "%s", sql);
+    sqlite3_close (db);
+}
+
+/* Each kind of damage to what is stored is found, and named, by counting again; and what is undamaged gives what was said. */
+Test (judge, a_recount_finds_what_was_altered, .timeout = 120)
+{
+    static const struct { const char *sql; uint64_t bad, differ; } rows[] = {
+        { NULL, 0, 0 },
+        { "UPDATE result SET envelope = CAST (replace (CAST (envelope AS TEXT), 'payload', 'pay1oad') AS BLOB) WHERE rowid = 1", 1, 0 },
+        { "UPDATE vote SET exit_status = 1 WHERE worker = 'w1'", 1, 0 },
+        { "UPDATE vote SET worker = 'w2', owner = 'o2' WHERE worker = 'w1'", 1, 0 },
+        { "UPDATE vote SET artifact = outcome WHERE worker = 'w1'", 1, 0 },
+        { "UPDATE step SET support = 3", 0, 1 },
+        { "UPDATE step SET state = 3", 0, 1 },
+        { "DELETE FROM vote WHERE worker = 'w1'", 0, 1 },
+    };
+    struct err e = ERR_INIT;
+    make_world ();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char dir[] = "/tmp/assay-judge-XXXXXX", path[64];
+        struct recount sum;
+        BUF (raw);
+        struct buf payload[2];
+        memset (payload, 0, sizeof payload);
+        cr_assert (mkdtemp (dir));
+        snprintf (path, sizeof path, "%s/a.db", dir);
+        struct ledger *l = open_ledger (path);
+        struct digest id = make_submission (&(struct policy_words){ .agree = 2 }, &raw);
+        apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+        for (int k = 0; k < 2; k++) {
+            make_payload (&id, k, "bits", GOOD, (unsigned) k, &payload[k]);
+            apply (l, 2 + (uint64_t) k, "artifact-completed", &id, k, buf_bytes (&payload[k]));
+            buf_release (&payload[k]);
+        }
+        ledger_close (&l);
+        if (rows[i].sql)
+            tamper (path, rows[i].sql);
+        cr_assert_eq (recount (path, w.roster, 2, NULL, NULL, &sum, &e), 0, "%s", e.msg);
+        cr_assert (sum.steps == 1 && sum.results >= 1);
+        cr_assert_eq (sum.bad > 0, rows[i].bad > 0, "row %zu: %llu bad", i, (unsigned long long) sum.bad);
+        cr_assert_eq (sum.differ, rows[i].differ, "row %zu: %llu differ", i, (unsigned long long) sum.differ);
+        cr_assert_eq (file_remove_tree (dir, &e), 0);
+    }
     drop_world ();
 }
