@@ -209,7 +209,7 @@ static int make_image (struct farm *f, struct err *e)
 {
     CLEANUP (free_ptr) char *root = farm_path (f, "rootfs");
     BUF (out);
-    if (lab_rootfs (root, e) == -1 || must (f, "", (const char *const[]){ "image", "import", "--name", "lab", root, NULL }, &out, e) == -1)
+    if (lab_rootfs (root, e) == -1 || must (f, "", (const char *const[]){ "image", "import", "--kernel", "none", "--name", "lab", root, NULL }, &out, e) == -1)
         return -1;
     snprintf (f->image, sizeof f->image, "%.*s", (int) strcspn (buf_str (&out), "\n"), buf_str (&out));
     return file_remove_tree (root, e);

@@ -114,6 +114,16 @@ void trial_lines (struct trial *t, struct buf *said, const char *lines)
     }
 }
 
+/* Nothing was tried: the attacker got no lease, or could not use it. */
+static int no_turn (struct trial *t, const struct job *j, const char *owner, uint64_t since, struct err *e)
+{
+    char why[256] = "";
+    int n = farm_events (t->f, since, &(struct event_want){ .kind = "error", .owner = owner }, why, e);
+    if (n > 0)
+        return err_set (e, ERR_FAILED, "%s could not work: %s", owner, why);
+    return n == -1 ? -1 : err_set (e, ERR_FAILED, "%s %s after %d s", owner, j->voted ? "has not answered" : "got no lease", FARM_PATIENCE_MS / 1000);
+}
+
 int trial_job (struct trial *t, const struct job *j, struct digest *id, struct err *e)
 {
     bool waits = j->alone || j->first[0];
@@ -124,7 +134,7 @@ int trial_job (struct trial *t, const struct job *j, struct digest *id, struct e
     for (size_t i = 0; j->first[i]; i++) {
         int got = farm_event (t->f, since, &(struct event_want){ .kind = j->voted ? "artifact-completed" : "leased", .owner = j->first[i], .step = j->step, .id = id }, FARM_PATIENCE_MS, NULL, e);
         if (got != 1)
-            return got == -1 ? -1 : err_set (e, ERR_FAILED, "%s got no lease: nothing was tried", j->first[i]);
+            return got == -1 ? -1 : no_turn (t, j, j->first[i], since, e);
     }
     return waits && !j->alone ? farm_honest (t->f, true, e) : 0;
 }
