@@ -69,7 +69,8 @@ ip addr add 10.9.9.9/8 dev lo && exit 1
 S
 }
 for driver in ${DRIVERS:-bwrap}; do
-    sed -i "s/^isolation = .*/isolation = $driver/" "$realm/worker-1/worker.ini"
+    sed -i "/^isolation = /d; /^\[worker\]/a isolation = $driver" "$realm/worker-1/worker.ini"
+    expect 0 assay worker --dir "$realm/worker-1" reload
     say "$driver: no network unless the policy allows it, whatever recipe and owner say"
     { nothing; echo 'dead 127.0.0.1 GITPORT; dead 127.0.0.1 BROKER; dead 127.0.0.1 STORE'; } | step realm
     run default
