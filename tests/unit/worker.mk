@@ -1,3 +1,7 @@
+# what a VM runs as its first process: tests/e2e/51-cgroup2.sh
+check_PROGRAMS += tests/unit/cgroup_init
+tests_unit_cgroup_init_SOURCES = tests/unit/cgroup_init.c
+tests_unit_cgroup_init_LDADD = libworker.a libbase.a $(SODIUM_LIBS) $(CRYPTO_LIBS)
 if HAVE_CRITERION
 check_PROGRAMS += tests/unit/test_limits
 TESTS += tests/unit/test_limits
