@@ -37,6 +37,19 @@ static int closer (const void *pa, const void *pb)
     return a->pattern.len == b->pattern.len ? 0 : a->pattern.len > b->pattern.len ? -1 : 1;
 }
 
+/* One of the drivers that the owner lists can let builds out. */
+static bool relays (const struct conf *c)
+{
+    struct bytes drivers[4];
+    size_t n = words (c->isolation, drivers, 4, 15);
+    for (size_t i = 0; i < n; i++) {
+        char name[16];
+        if (bytes_copy (drivers[i], name, sizeof name) && sandbox_relays (isolation_parse (name)))
+            return true;
+    }
+    return false;
+}
+
 static void add (struct row *row, const struct conf *mine, struct bytes pattern, bool open)
 {
     struct msg m = MSG_INIT (term, 0);
@@ -47,7 +60,7 @@ static void add (struct row *row, const struct conf *mine, struct bytes pattern,
     m.u.term.memory = (uint64_t) mine->memory;
     m.u.term.disk = (uint64_t) mine->disk;
     m.u.term.time_ms = (uint64_t) mine->time_ms;
-    m.u.term.network = strcmp (mine->network, "realm") == 0 && sandbox_relays (isolation_parse (mine->isolation)) ? NETWORK_REALM : NETWORK_NONE;
+    m.u.term.network = strcmp (mine->network, "realm") == 0 && relays (mine) ? NETWORK_REALM : NETWORK_NONE;
     m.u.term.submitters = (struct bytes_list){ submitters, words (mine->submitters, submitters, 32, 63) };
     row->pattern = pattern;
     msg_encode (&m, &row->body);
