@@ -25,6 +25,7 @@
 #define CLIENTS 16
 #define WINDOW 64
 #define WORKERS 4
+#define CREDIT 256
 #define LATENCY_ROUNDS 400
 
 #define ROUNDS_MAX 25
@@ -154,7 +155,7 @@ static double cycles (size_t jobs)
         if (client_open (&c[i], admin, ROLE_BROKER, 10000, &e) == -1)
             die ("client");
     for (int i = 0; i < WORKERS; i++)
-        w[i] = worker_open (i, 256);
+        w[i] = worker_open (i, CREDIT);
     double began = now_s ();
     unsigned since[WORKERS] = { 0 };
     while (done < jobs) {
@@ -188,8 +189,8 @@ static double cycles (size_t jobs)
                 if (m.type == MSG_lease) {
                     lease_len = in.data.len;
                     answer_lease (w[i], &m.u.lease);
-                    if (++since[i] == 128) {
-                        worker_ready (w[i], 256);
+                    if (++since[i] == CREDIT / 2) { /* what is on its way stays within the credit: else leases pile up in the sockets */
+                        worker_ready (w[i], CREDIT / 2);
                         since[i] = 0;
                     }
                 } else if (m.type == MSG_ok)
