@@ -20,7 +20,7 @@ half() { [ "$(aside)" -ge "$1" ]; }
 commit one
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-until_true 60 half 20
+until_true 240 half 20
 say "killed with $(aside) MB of 300 taken in"
 kill -9 "$store_pid"
 wait "$store_pid" || true
@@ -44,7 +44,7 @@ say "what nobody comes back for is removed"
 commit two
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-until_true 60 half 20
+until_true 240 half 20
 kill -9 "$store_pid"
 wait "$store_pid" || true
 assay --timeout 20s cancel "$id"
