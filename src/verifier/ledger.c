@@ -37,12 +37,12 @@ static const char schema[] =
 /* From schema 1: what came with steps that use each other's artifacts; from 2: with steps that name several images; from 3: results
  * stand apart, so that a decision reads only what it needs. */
 static const char *const upgrades[] = {
-    "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
+    ("ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
     "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';",
-    "ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';",
-    "CREATE TABLE result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT; INSERT INTO result SELECT lease, result FROM vote ORDER BY step;"
-    "ALTER TABLE vote DROP COLUMN result; UPDATE counter SET value = 4 WHERE name = 'schema';",
+    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';"),
+    ("ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';"),
+    ("CREATE TABLE result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT; INSERT INTO result SELECT lease, result FROM vote ORDER BY step;"
+    "ALTER TABLE vote DROP COLUMN result; UPDATE counter SET value = 4 WHERE name = 'schema';"),
 };
 
 #define STEP                                                                                                                                      \
