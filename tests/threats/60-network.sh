@@ -116,5 +116,7 @@ S
     expect 0 assay worker --dir "$realm/worker-1" reload
 done
 ours || fail "the control no longer works"
-! pgrep -f "assay-worker.*$realm.*--step" >/dev/null || fail "a process of a step is left"
+key=$(printf %s "$(readlink -f "$realm/worker-1/state")" | sha256sum | cut -c1-16)
+no_groups() { [ -z "$(find /sys/fs/cgroup -path "*assay-$key/*" -name '*.run' 2>/dev/null)" ]; }
+until_true 20 no_groups
 done_ok
