@@ -200,9 +200,10 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
 {
     struct db *d = xcalloc (1, sizeof *d);
     d->head.ops = ops;
+    /* temp_store: what a savepoint would have to put back stays in memory, and is let go with it; else it is written to a file for each message. */
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
-                                       "PRAGMA trusted_schema=OFF;", NULL, NULL, NULL) == SQLITE_OK
+                                       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;", NULL, NULL, NULL) == SQLITE_OK
               && upgrade (d)
               && sqlite3_exec (d->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
