@@ -79,7 +79,7 @@ hiredis src/broker/state_redis\.c
 openssl/ src/base/bytes\.c
 sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
 ini src/base/config\.c
-jansson (proto/(envelope|statement)|src/store/link|src/cli/[a-z_]+|src/worker/(sandbox_bwrap|control|probe))\.c
+jansson (proto/(envelope|statement)|src/store/link|src/cli/[a-z_]+|src/worker/(sandbox_bwrap|image_meta|control|probe))\.c
 seccomp src/worker/seccomp\.c
 curl/ src/store/cas_s3\.c
 microhttpd src/broker/metrics\.c

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "auth/client.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/kernel.h"
@@ -114,7 +115,7 @@ int cmd_image (struct cli *c, int argc, char **argv)
         { "kernel", required_argument, NULL, 'k' }, { "cpu", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 },
     };
     const char *name = NULL, *suite = NULL;
-    struct kernel_opts kernel = { .cpu = KERNEL_CPU };
+    struct kernel_opts kernel = { .cpu = CPU_MODEL };
     bool json = false;
     struct err e = ERR_INIT;
     for (int o; (o = getopt_long (argc, argv, "", options, NULL)) != -1;)
@@ -147,8 +148,8 @@ int cmd_image (struct cli *c, int argc, char **argv)
         return cli_usage ("image", USAGE);
     if (!name || !name_valid (name))
         return cli_usage ("image", "--name %s: a name is needed: 1 to 63 of a-z 0-9 . _ -", name ? name : "");
-    if (!kernel_cpu_known (kernel.cpu))
-        return cli_usage ("image", "--cpu %s: not a model that is the same under every qemu (" KERNEL_CPU ", Westmere-v1, SandyBridge-v1, ...)", kernel.cpu);
+    if (!cpu_model_known (kernel.cpu))
+        return cli_usage ("image", "--cpu %s: not a model that is the same under every qemu (" CPU_MODELS ")", kernel.cpu);
     if (make (c, name, build ? (suite ? suite : "bookworm") : NULL, bare ? NULL : &kernel, left, argv + optind, &e) == -1)
         return cli_fail ("image", &e);
     return 0;

@@ -73,7 +73,9 @@ static int make_workers (struct idp *idp, const struct rootinfo *root, const str
         snprintf (name, sizeof name, "worker-%d", (int) i);
         snprintf (owner, sizeof owner, "owner-%d", (int) i);
         struct member m = { .who = { .name = name, .owner = owner, .roles = ROLE_WORKER, .trusted = i <= p->trusted }, .folder = name, .ini = "worker.ini" };
-        m.text = xstrdup ("[worker]\n; this realm's repositories may lie on this machine\nfile-urls = yes\n");
+        m.text = xstrdup ("[worker]\n; this realm's repositories may lie on this machine\nfile-urls = yes\n"
+                          "; a VM for each step where this machine and the step's image can have one, else namespaces\n"
+                          "isolation = qemu bwrap\n");
         int rc = make_member (idp, root, p, &m, e);
         free (m.text);
         if (rc == -1)

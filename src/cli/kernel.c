@@ -13,25 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "cli/tool.h"
 
 #define FILE_MAX (256u << 20)
 #define DEPS_MAX 64
 
-/* Models that are the same CPU under every qemu from 7.2 on, and that qemu can also emulate. */
-static const char *const cpus[] = { "qemu64-v1", "Nehalem-v1", "Westmere-v1", "SandyBridge-v1", "IvyBridge-v1", "Haswell-v4" };
 /* What the guest loads, in an order that any of them may come in. */
 static const char *const wanted[] = { "virtio_mmio", "virtio_blk", "virtio_console", "squashfs", "overlay" };
-
-bool
-kernel_cpu_known (const char *cpu)
-{
-    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
-        if (strcmp (cpu, cpus[i]) == 0)
-            return true;
-    return false;
-}
 
 /* ---- the package ---- */
 
@@ -391,8 +381,8 @@ kernel_add (const struct kernel_opts *k, const char *out, struct kernel_facts *f
     BUF (text);
     BUF (version);
 
-    if (!kernel_cpu_known (k->cpu))
-        return err_set (e, ERR_USAGE, "CPU model %s: not one that is the same everywhere (%s, ...)", k->cpu, KERNEL_CPU);
+    if (!cpu_model_known (k->cpu))
+        return err_set (e, ERR_USAGE, "CPU model %s: not one that is the same everywhere (" CPU_MODELS ")", k->cpu);
     if (output_of (ask, &version, e) == -1)
         return err_wrap (e, "the guest's init %s", guest);
     if (k->source != NULL)

@@ -10,18 +10,16 @@
 #include "base/bytes.h"
 
 #define KERNEL_META "linux-image-cloud-amd64"  /* the package that depends on the one with the kernel */
-#define KERNEL_CPU "Nehalem-v1"
 
 struct kernel_opts {
     const char *source; /* a package's file; NULL: what KERNEL_META stands for, downloaded with apt-get unless it is in the cache */
-    const char *cpu;    /* the CPU model that the VM shows */
+    const char *cpu;    /* the CPU model that the VM shows (base/cpu.h) */
 };
 struct kernel_facts {
     char release[128];  /* uname -r */
     unsigned guest;     /* version of what guest and worker speak */
 };
 
-bool kernel_cpu_known (const char *cpu);
 /* Adds `vmlinux` and `initramfs` to the folder out. */
 int kernel_add (const struct kernel_opts *k, const char *out, struct kernel_facts *facts, struct err *e);
 

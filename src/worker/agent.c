@@ -183,8 +183,9 @@ static void ready (struct agent *a, bool again)
     }
     struct msg m = MSG_INIT (ready, 0);
     m.u.ready.credit = n;
-    m.u.ready.isolation = isolation_parse (a->conf->isolation);
-    m.u.ready.network = strcmp (a->conf->network, "realm") == 0 && sandbox_relays (isolation_parse (a->conf->isolation)) ? NETWORK_REALM : NETWORK_NONE;
+    unsigned offered = sandbox_offer (a->conf, NULL, NULL);
+    m.u.ready.isolation = offered;
+    m.u.ready.network = strcmp (a->conf->network, "realm") == 0 && sandbox_relays (offered) ? NETWORK_REALM : NETWORK_NONE;
     m.u.ready.cpus = (uint64_t) a->conf->cpus;
     m.u.ready.memory = (uint64_t) a->conf->memory;
     m.u.ready.disk = (uint64_t) a->conf->disk;
@@ -264,6 +265,7 @@ static bool refuses (struct agent *a, const struct order *o, const struct conf *
     struct limits_seen seen;
     unsigned by[CONF_PROJECTS_MAX + 1] = { 0 };
     const char *text = NULL;
+    struct err e = ERR_INIT;
     look (a, &seen, by);
     int section = conf_section (a->conf, o->submission->project);
     if (seen.paused || seen.held >= (unsigned) a->conf->steps || seen.free_disk < a->conf->free_disk)
@@ -272,10 +274,10 @@ static bool refuses (struct agent *a, const struct order *o, const struct conf *
         text = "its owner does not let this worker work on this project";
     else if (!limits_name (mine->submitters, o->submission->submitter))
         text = "its owner does not let this worker work for this submitter";
-    else if (o->step->isolation > isolation_parse (a->conf->isolation))
-        text = "it cannot give the isolation that the step asks for";
-    else if (o->network == NETWORK_REALM && (strcmp (mine->network, "realm") != 0 || !sandbox_relays (isolation_parse (a->conf->isolation))))
+    else if (o->network == NETWORK_REALM && (strcmp (mine->network, "realm") != 0 || !sandbox_relays (sandbox_offer (a->conf, NULL, NULL))))
         text = "its owner gives builds no network";
+    else if (!sandbox_choose (a->conf, sandbox_offer (a->conf, NULL, NULL), &(struct sandbox_needs){ order_isolation (o, realm_roster (a->rl)), true, o->network == NETWORK_REALM }, &e))
+        text = e.msg;
     else if (!(text = limits_busy (mine, &seen)) && by[section < 0 ? a->conf->project_count : (size_t) section] >= (unsigned) mine->steps)
         text = "as many steps of this project run as its owner allows";
     else if (!text)
@@ -600,7 +602,7 @@ static int reload (struct agent *a, struct err *e)
     struct conf c;
     if (conf_open (&c, a->dir, e) == -1)
         return -1;
-    if ((strcmp (c.isolation, a->conf->isolation) != 0 && sandbox_probe (isolation_parse (c.isolation), &c, e) == -1)
+    if (!sandbox_offer (&c, NULL, e)
         || (c.require_cgroups && strcmp (cgroup_kind (), "none") == 0 && err_set (e, ERR_FAILED, "require-cgroups = yes: there are no usable cgroups here"))) {
         conf_release (&c);
         return -1;
@@ -664,6 +666,7 @@ static int sweep (struct agent *a, struct err *e)
 int agent_open (struct agent **out, struct realm *rl, struct conf *conf, int signals, struct err *e)
 {
     struct agent *a = xcalloc (1, sizeof *a);
+    BUF (lacking);
     a->rl = rl;
     a->conf = conf;
     a->signals = signals;
@@ -682,8 +685,10 @@ int agent_open (struct agent **out, struct realm *rl, struct conf *conf, int sig
             goto fail;
         log_warn ("working without cgroups, as the owner allows: rlimits and namespaces only");
     }
-    if (sweep (a, e) == -1 || sandbox_probe (isolation_parse (conf->isolation), conf, e) == -1 || (a->control = control_open (a->state, e)) == -1)
+    if (sweep (a, e) == -1 || !sandbox_offer (conf, &lacking, e) || (a->control = control_open (a->state, e)) == -1)
         goto fail;
+    if (lacking.len)
+        log_warn ("listed under isolation, but not offered why=%s", buf_str (&lacking));
     apply (conf);
     get_mode (a);
     *out = a;

@@ -11,7 +11,7 @@
 
 #define AT(f) offsetof (struct conf, f)
 const struct config_row conf_rows[] = {
-    { "worker", "isolation", CONFIG_STRING, "bwrap", 0, 32, AT (isolation), "sandbox driver for steps: bwrap (none: only assay's own tests)" },
+    { "worker", "isolation", CONFIG_LIST, "qemu", 0, 64, AT (isolation), "sandbox drivers for steps, the one to prefer first: qemu, bwrap, or both (none: only assay's own tests)" },
     { "worker", "user", CONFIG_STRING, "65534", 0, 32, AT (user), "numeric user and group id that steps run as when the worker is root; never 0" },
     { "worker", "projects", CONFIG_LIST, "*", 0, 4096, AT (projects), "projects that this worker takes steps of, within what the roster allows (`x/*`: all below x)" },
     { "worker", "submitters", CONFIG_LIST, "*", 0, 2048, AT (submitters), "principals whose submissions it works on, within what the roster allows" },
@@ -30,6 +30,8 @@ const struct config_row conf_rows[] = {
     { "worker", "network", CONFIG_STRING, "none", 0, 16, AT (network), "none, or realm: steps whose policy allows it reach the git server, broker and store, through a relay" },
     { "worker", "free-disk", CONFIG_SIZE, "512M", 0, INT64_MAX, AT (free_disk), "no step starts with less free space than this where the state folder is" },
     { "worker", "image-cache", CONFIG_SIZE, "10G", 1 << 20, INT64_MAX, AT (image_cache), "bytes of images kept; the least recently used goes first" },
+    { "worker", "emulation", CONFIG_BOOL, "no", 0, 0, AT (emulation), "isolation qemu: where KVM does not work, VMs are emulated (builds take 14 to 24 times as long)" },
+    { "worker", "snapshots", CONFIG_SIZE, "2G", 0, INT64_MAX, AT (snapshots), "isolation qemu: bytes of VM snapshots kept, so that a step need not boot; 0: each step boots" },
     { "worker", "require-cgroups", CONFIG_BOOL, "yes", 0, 0, AT (require_cgroups), "refuse to work without usable cgroups; `no`: rlimits and the pid namespace alone" },
     { "worker", "file-urls", CONFIG_BOOL, "no", 0, 0, AT (file_urls), "fetch from file:///PATH on this machine too: for a realm on one machine" },
     { "worker", "fetch-time", CONFIG_DURATION, "5m", 1000, INT64_MAX, AT (fetch_ms), "longest fetch of source, image or input" },
@@ -62,8 +64,9 @@ static int check (const struct conf *c, const char *where, struct err *e)
     char *end;
     if (!limits_hours_valid (c->hours))
         return err_set (e, ERR_USAGE, "%s: hours = %s: not a list of times (HH:MM-HH:MM ...)", where, c->hours);
-    if (!isolation_parse (c->isolation))
-        return err_set (e, ERR_USAGE, "%s: isolation = %s: no such driver (qemu, bwrap)", where, c->isolation);
+    unsigned kinds[CONF_DRIVERS];
+    if (conf_drivers (c, kinds) == 0)
+        return err_set (e, ERR_USAGE, "%s: isolation = %s: not a list of drivers (qemu bwrap)", where, c->isolation);
     if (!one_of (c->io_priority, io, 2))
         return err_set (e, ERR_USAGE, "%s: io-priority = %s: idle or best-effort", where, c->io_priority);
     if (!one_of (c->cpu_priority, cpu, 3))
@@ -229,6 +232,22 @@ int conf_read (struct conf *c, const char *path, struct err *e)
 void conf_write (const struct conf *c, struct buf *out)
 {
     config_write (conf_rows, c, out);
+}
+
+size_t conf_drivers (const struct conf *c, unsigned kinds[CONF_DRIVERS])
+{
+    size_t n = 0;
+    for (const char *p = c->isolation;;) {
+        char word[16];
+        p += strspn (p, " \t\n,");
+        size_t len = strcspn (p, " \t\n,");
+        if (!len)
+            return n;
+        if (n == CONF_DRIVERS || !bytes_copy (bytes_of (p, len), word, sizeof word) || !(kinds[n] = isolation_parse (word)))
+            return 0;
+        n++;
+        p += len;
+    }
 }
 
 void conf_release (struct conf *c)

@@ -21,8 +21,8 @@ struct conf_project;
 struct conf {
     char *isolation, *user, *projects, *submitters, *hours, *io_priority, *cpu_priority, *on_pause, *on_busy, *network;
     int64_t steps, cpus, memory, disk, time_ms, log, processes, files, nice, max_load, max_pressure, max_memory_pressure, max_io_pressure, user_idle_ms, freeze_ms, free_disk,
-        image_cache, fetch_ms, upload_ms;
-    bool idle_only, on_battery, require_cgroups, file_urls;
+        image_cache, snapshots, fetch_ms, upload_ms;
+    bool idle_only, on_battery, require_cgroups, file_urls, emulation;
     struct conf_project *project; /* sections, as read */
     size_t project_count;
 };
@@ -35,6 +35,9 @@ extern const struct config_row conf_rows[];
 int conf_open (struct conf *c, const char *dir, struct err *e);
 int conf_read (struct conf *c, const char *path, struct err *e); /* this very file, which must be there */
 void conf_write (const struct conf *c, struct buf *out);         /* without the sections of projects */
+#define CONF_DRIVERS 3
+/* The drivers of `isolation` as ISOLATION_* bits, in the owner's order; 0 if one is unknown. */
+size_t conf_drivers (const struct conf *c, unsigned kinds[CONF_DRIVERS]);
 void conf_release (struct conf *c);
 
 /* The section that holds for the project (its number), or -1. */

@@ -46,6 +46,7 @@ int control_open (const char *state, struct err *e)
     struct sockaddr_un sa;
     CLEANUP (free_ptr) char *path = xasprintf ("%s/control", state);
     CLEANUP (fd_close) int folder = address (state, &sa);
+    (void) folder; /* held: the address goes through it */
     int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink (path);
     mode_t mask = umask (0177);
@@ -119,6 +120,7 @@ static int ask_once (const char *state, const char *word, struct buf *said, stru
 {
     struct sockaddr_un sa;
     CLEANUP (fd_close) int folder = address (state, &sa);
+    (void) folder; /* held: the address goes through it */
     CLEANUP (fd_close) int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int64_t until = time_mono_ms () + ANSWER_MS, left;
     if (folder == -1 || fd == -1 || connect (fd, (struct sockaddr *) &sa, sizeof sa) == -1)

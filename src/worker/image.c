@@ -62,10 +62,13 @@ static bool loop_mount (const char *file, const char *at)
 
 static int64_t size_of (const char *dir)
 {
-    struct stat st;
-    char *p = xasprintf ("%s/rootfs.squashfs", dir);
-    int64_t n = stat (p, &st) == 0 ? (int64_t) st.st_blocks * 512 : 0;
-    free (p);
+    static const char *const names[] = { "rootfs.squashfs", "vmlinux", "initramfs" };
+    int64_t n = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct stat st;
+        char *p CLEANUP (free_ptr) = xasprintf ("%s/%s", dir, names[i]);
+        n += stat (p, &st) == 0 ? (int64_t) st.st_blocks * 512 : 0;
+    }
     return n;
 }
 
@@ -134,18 +137,18 @@ static int unpack (const char *file, const char *to, int lock, int64_t wait_ms, 
     return err_set (e, ERR_FAILED, "neither a loop mount, squashfuse nor unsquashfs works here (install squashfs-tools)");
 }
 
-int image_open (struct realm *rl, const struct image_opts *o, const char *mount_at, char **root, int *lock, struct err *e)
+int image_open (struct realm *rl, const struct image_opts *o, char **out, int *lock, struct err *e)
 {
     char hex[DIGEST_HEX];
     struct stat st;
     int rc = -1;
     digest_hex (o->image, hex);
-    char *images = xasprintf ("%s/images", o->state), *dir = xasprintf ("%s/%s", images, hex), *lockfile = xasprintf ("%s.lock", dir), *part = xasprintf ("%s.part", dir),
-         *file = xasprintf ("%s/rootfs.squashfs", dir), *unpacked = xasprintf ("%s/root", dir);
-    *root = NULL;
+    char *images CLEANUP (free_ptr) = xasprintf ("%s/images", o->state), *dir = xasprintf ("%s/%s", images, hex), *lockfile CLEANUP (free_ptr) = xasprintf ("%s.lock", dir),
+         *part CLEANUP (free_ptr) = xasprintf ("%s.part", dir), *file CLEANUP (free_ptr) = xasprintf ("%s/rootfs.squashfs", dir);
+    *out = dir;
     *lock = -1;
     if (file_mkdirs (images, 0700, e) == -1)
-        goto out;
+        return -1;
     *lock = open (lockfile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     /* Shared while a step uses it, so that steps run side by side; exclusive while it is put there. */
     if (*lock == -1 || file_flock (*lock, false, o->deadline_ms, e) == -1) {
@@ -161,28 +164,28 @@ int image_open (struct realm *rl, const struct image_opts *o, const char *mount_
         err_set (e, ERR_DAMAGED, "image %.12s: no rootfs.squashfs in it (make it with assay image build)", hex);
         goto out;
     }
+    rc = file_flock (*lock, false, o->deadline_ms, e);
+out:
+    if (rc == -1)
+        fd_close (lock);
+    return rc;
+}
+
+int image_mount (const struct image_opts *o, const char *dir, const char *mount_at, char **root, int lock, struct err *e)
+{
+    struct stat st;
+    char *file CLEANUP (free_ptr) = xasprintf ("%s/rootfs.squashfs", dir), *unpacked CLEANUP (free_ptr) = xasprintf ("%s/root", dir);
+    *root = NULL;
     if (file_mkdirs (mount_at, 0755, e) == -1)
-        goto out;
+        return -1;
     const char *loop[] = { "mount", "-t", "squashfs", "-o", "loop,ro,nodev,nosuid", file, mount_at, NULL }, *fuse[] = { "squashfuse", "-o", "ro,allow_other", file, mount_at, NULL };
     if (stat (unpacked, &st) == 0)
         *root = xstrdup (unpacked);
     else if (loop_mount (file, mount_at) || run (loop) || run (fuse))
         *root = xstrdup (mount_at);
-    else if (unpack (file, unpacked, *lock, o->deadline_ms, e) == 0)
+    else if (unpack (file, unpacked, lock, o->deadline_ms, e) == 0)
         *root = xstrdup (unpacked);
-    else {
-        err_wrap (e, "image %.12s", hex);
-        goto out;
-    }
-    rc = file_flock (*lock, false, o->deadline_ms, e);
-out:
-    if (rc == -1)
-        fd_close (lock);
-    free (images);
-    free (dir);
-    free (lockfile);
-    free (part);
-    free (file);
-    free (unpacked);
-    return rc;
+    else
+        return err_wrap (e, "image %.12s", strrchr (dir, '/') + 1);
+    return file_flock (lock, false, o->deadline_ms, e);
 }

@@ -112,3 +112,9 @@ void order_release (struct order *o)
     envelope_release (&o->submission_env);
     memset (o, 0, sizeof *o);
 }
+
+unsigned order_isolation (const struct order *o, const struct roster *r)
+{
+    struct policy realm = roster_policy (r, o->submission->project);
+    return policy_in_force (&realm, o->step).isolation;
+}

@@ -20,6 +20,8 @@ struct order {
 };
 
 int order_check (struct order *o, const struct roster *r, const char *self, struct bytes lease, struct bytes submission, int64_t now_us, struct err *e);
+/* The weakest isolation that the policies in force allow: the realm's, the project's, the recipe's. One ISOLATION_*. */
+unsigned order_isolation (const struct order *o, const struct roster *r);
 void order_release (struct order *o);
 
 #endif

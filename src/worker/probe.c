@@ -250,9 +250,9 @@ bool probe_print (const struct conf *conf, const char *state, bool json)
     look_priority (&f[PRIORITY]);
     look_idle (&f[IDLE], conf, state);
     look_git (&f[GIT]);
-    unsigned kind = isolation_parse (conf->isolation);
+    unsigned offered = sandbox_offer (conf, NULL, NULL);
     bool works = f[DISK].ok && f[GIT].ok && f[MEMORY].ok && (f[CGROUPS].ok || !conf->require_cgroups);
-    works = works && (kind == ISOLATION_NONE ? sandbox_probe (kind, conf, NULL) == 0 : kind == ISOLATION_QEMU ? f[QEMU].ok : f[BWRAP].ok && f[IMAGES].ok);
+    works = works && offered && (offered != ISOLATION_BWRAP || f[IMAGES].ok);
     for (int i = 0; i < COUNT; i++)
         if (json) {
             json_t *o = json_pack ("{s:s, s:b, s:s}", "name", f[i].name, "ok", f[i].ok, "detail", f[i].detail);

@@ -2,6 +2,7 @@
 
 #include "worker/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/statement.h"
@@ -44,6 +45,7 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
     buf_add (&r.receipt, p->receipt.p, p->receipt.len);
     r.isolation = p->isolation;
     r.network = p->network;
+    snprintf (r.accelerator, sizeof r.accelerator, "%s", p->accelerator);
     r.host = xstrdup (p->host);
     r.exit_status = p->exit_status;
     r.artifact = p->artifact;

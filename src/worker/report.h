@@ -12,7 +12,7 @@ struct report {
     struct bytes lease, receipt; /* envelopes */
     struct bytes manifest;       /* of the artifact; empty where the step failed */
     int64_t started, finished;   /* microseconds */
-    const char *host, *note;
+    const char *host, *note, *accelerator; /* accelerator: "", "kvm", "tcg" */
 };
 int report_seal (struct realm *rl, const struct order *o, const struct report *p, struct buf *sealed, struct err *e);
 

@@ -19,6 +19,7 @@
 #include "worker/checkout.h"
 #include "worker/collect.h"
 #include "worker/image.h"
+#include "worker/image_meta.h"
 #include "worker/report.h"
 #include "worker/sandbox.h"
 
@@ -84,7 +85,7 @@ static int get_inputs (struct realm *rl, const struct order *o, struct bytes lea
 }
 
 /* The host as far as it may explain a difference. */
-static char *host_text (unsigned kind)
+static char *host_text (unsigned kind, const char *start)
 {
     struct utsname u;
     char cpu[128] = "", line[256];
@@ -95,7 +96,7 @@ static char *host_text (unsigned kind)
             break;
     if (f)
         fclose (f);
-    return xasprintf ("kernel=%s cpu=%s driver=%s", u.release, cpu, sandbox_version (kind));
+    return xasprintf ("kernel=%s cpu=%s driver=%s%s%s", u.release, cpu, sandbox_version (kind), *start ? " start=" : "", start);
 }
 
 struct outcome {
@@ -179,23 +180,28 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     struct outcome out;
     struct realm *own = rl;
     BUF (note);
-    char *step = xasprintf ("%s/steps/%s", state, hex), *mount_at = xasprintf ("%s/image", step), *inputs = xasprintf ("%s/in", step), *root = NULL, *host = NULL;
+    char *step = xasprintf ("%s/steps/%s", state, hex), *mount_at = xasprintf ("%s/image", step), *inputs = xasprintf ("%s/in", step), *image = NULL, *root = NULL, *host = NULL;
+    struct image_meta meta;
     int image_lock = -1, rc = -1;
     int64_t started = time_now_us ();
-    unsigned kind = isolation_parse (c->isolation);
+    unsigned kind = 0;
     memset (&out, 0, sizeof out);
     out.artifact = manifest_empty ();
     if (order_check (&o, realm_roster (own), realm_name (own), lease, submission, started, e) == -1)
         goto early;
+    bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
     struct image_opts io = { state, &o.lease->image, lease, submission, (int) c->fetch_ms, c->image_cache };
-    if (image_open (rl, &io, mount_at, &root, &image_lock, e) == -1 || file_mkdirs (inputs, 0755, e) == -1
+    if (image_open (rl, &io, &image, &image_lock, e) == -1 || image_meta_read (image, &meta, e) == -1
+        || !(kind = sandbox_choose (c, sandbox_offer (c, NULL, e), &(struct sandbox_needs){ order_isolation (&o, realm_roster (own)), meta.bootable, relayed }, e)))
+        goto out;
+    if ((kind != ISOLATION_QEMU && image_mount (&io, image, mount_at, &root, image_lock, e) == -1) || file_mkdirs (inputs, 0755, e) == -1
         || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
         goto out;
     struct relay_plan relay;
-    bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
     if (relayed && plan_network (rl, &o, c, &relay, e) == -1)
         goto out;
-    struct sandbox_opts so = { .relay = relayed ? &relay : NULL, .kind = kind, .name = hex, .dir = step, .image = root, .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
+    struct sandbox_opts so = { .relay = relayed ? &relay : NULL, .kind = kind, .name = hex, .dir = step, .image = root, .image_dir = image, .state = state, .max_bytes = o.lease->max_bytes,
+                               .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
                                .source_date = o.submission->source_date, .log = log_out };
     if (sandbox_open (&box, &so, e) == -1 || checkout (&o, state, sandbox_src (box), (int) c->fetch_ms, (uint64_t) c->files, (uint64_t) c->disk, e) == -1)
         goto out;
@@ -221,9 +227,10 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         buf_addf (&text, "[assay] %s", buf_str (&out.notes));
         log_text (buf_str (&text));
     }
-    host = host_text (kind);
+    host = host_text (kind, sandbox_start (box));
     text_clean (buf_bytes (&out.notes), true, &note);
-    struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note) };
+    struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note),
+                          sandbox_accelerator (box) };
     rc = report_seal (rl, &o, &rep, sealed, e);
 out:
     order_release (&o);
@@ -234,6 +241,7 @@ early:
     buf_release (&out.manifest);
     buf_release (&out.notes);
     free (host);
+    free (image);
     free (root);
     free (step);
     free (mount_at);
@@ -255,10 +263,11 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     char *state = xasprintf ("%s/state", dir), *l = xasprintf ("%s/steps/%s/lease", state, hex), *s = xasprintf ("%s/steps/%s/submission", state, hex),
          *group = xasprintf ("%s.run", hex);
     int rc = -1;
+    unsigned offered;
     if (!digest_parse (hex, &id))
         err_set (&e, ERR_USAGE, "--step: not an id");
     else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter (group) == 0
-             && sandbox_enter (isolation_parse (conf->isolation), state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
+             && (offered = sandbox_offer (conf, NULL, &e)) && sandbox_enter (offered, state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
              && file_read (s, 1 << 20, &submission, &e) == 0 && realm_open (&rl, dir, &e) == 0)
         rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &sealed, &e);
     if (rc == 0)

@@ -21,7 +21,9 @@
 #include "worker/cgroup.h"
 #include "worker/sandbox_impl.h"
 
-static const struct sandbox_driver *const drivers[] = { &sandbox_bwrap, &sandbox_none };
+#define OFFER_ENV "ASSAY_ISOLATION_OFFERED"
+
+static const struct sandbox_driver *const drivers[] = { &sandbox_qemu, &sandbox_bwrap, &sandbox_none };
 
 static const struct sandbox_driver *find (unsigned kind, struct err *e)
 {
@@ -38,22 +40,72 @@ int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e)
     return d ? d->probe (conf, e) : -1;
 }
 
+unsigned sandbox_offer (const struct conf *conf, struct buf *lacking, struct err *e)
+{
+    unsigned kinds[CONF_DRIVERS], mask = 0;
+    size_t n = conf_drivers (conf, kinds);
+    const char *known = getenv (OFFER_ENV);
+    char *key CLEANUP (free_ptr) = xasprintf (" %s %d", conf->isolation, conf->emulation), *after = NULL; /* a reload may have changed them */
+    if (known && (mask = (unsigned) strtoul (known, &after, 10)) && strcmp (after, key) == 0)
+        return mask;
+    mask = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct err why = ERR_INIT;
+        const struct sandbox_driver *d = find (kinds[i], &why);
+        if (d && d->probe (conf, &why) == 0)
+            mask |= kinds[i];
+        else {
+            if (lacking)
+                buf_addf (lacking, "%s%s", lacking->len ? "; " : "", why.msg);
+            if (!mask && e)
+                *e = why;
+        }
+    }
+    char *text CLEANUP (free_ptr) = xasprintf ("%u%s", mask, key);
+    setenv (OFFER_ENV, text, 1);
+    return mask;
+}
+
+unsigned sandbox_choose (const struct conf *conf, unsigned offered, const struct sandbox_needs *needs, struct err *e)
+{
+    unsigned kinds[CONF_DRIVERS], strong = 0;
+    size_t n = conf_drivers (conf, kinds);
+    for (size_t i = 0; i < n; i++) {
+        if (!(offered & kinds[i]) || kinds[i] < needs->isolation)
+            continue;
+        strong |= kinds[i];
+        if ((kinds[i] != ISOLATION_QEMU || needs->bootable) && (!needs->network || sandbox_relays (kinds[i])))
+            return kinds[i];
+    }
+    if (strong && needs->network && !sandbox_relays (strong))
+        err_set (e, ERR_FAILED, "it cannot give a network under the isolation that the step asks for (%s)", isolation_name (needs->isolation));
+    else if (strong)
+        err_set (e, ERR_FAILED, "the image has no kernel, so no VM can boot it (make it again without --kernel none, or let steps run with bwrap)");
+    else
+        err_set (e, ERR_FAILED, "it cannot give the isolation that the step asks for (%s)", isolation_name (needs->isolation));
+    return 0;
+}
+
 const char *sandbox_version (unsigned kind)
 {
     const struct sandbox_driver *d = find (kind, NULL);
     return d ? d->version () : "";
 }
 
-bool sandbox_relays (unsigned kind)
+bool sandbox_relays (unsigned offered)
 {
-    const struct sandbox_driver *d = find (kind, NULL);
-    return d && d->relays;
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if ((offered & drivers[i]->kind) && drivers[i]->relays)
+            return true;
+    return false;
 }
 
-int sandbox_enter (unsigned kind, const char *dir, struct err *e)
+int sandbox_enter (unsigned offered, const char *dir, struct err *e)
 {
-    const struct sandbox_driver *d = find (kind, e);
-    return !d ? -1 : d->enter ? d->enter (dir, e) : 0;
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if ((offered & drivers[i]->kind) && drivers[i]->enter)
+            return drivers[i]->enter (dir, e);
+    return 0;
 }
 
 int64_t sandbox_limit (int64_t owner, uint64_t step)
@@ -72,13 +124,14 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
     struct sandbox *box = xcalloc (1, sizeof *box);
     box->driver = d;
     box->o = *o;
+    box->accelerator = box->start = "";
     box->cpus = sandbox_limit (o->conf->cpus, o->step->cpus);
     box->memory = sandbox_limit (o->conf->memory, o->step->memory);
     box->disk = sandbox_limit (o->conf->disk, o->step->disk);
     char *group = xasprintf ("%s.box", o->name);
     /* The work area is in memory and counts: what the step may write is granted on top of what it may use. */
-    struct cgroup_limits l = { box->memory > INT64_MAX - box->disk ? INT64_MAX : box->memory + box->disk, o->conf->processes, box->cpus, o->conf->nice,
-                               strcmp (o->conf->cpu_priority, "idle") == 0 };
+    int64_t over = d->overhead ? d->overhead (o->conf) : 0, memory = box->memory > INT64_MAX - box->disk - over ? INT64_MAX : box->memory + box->disk + over;
+    struct cgroup_limits l = { memory, d->processes ? d->processes : o->conf->processes, box->cpus, o->conf->nice, strcmp (o->conf->cpu_priority, "idle") == 0 };
     int rc = cgroup_make (group, &l, e);
     free (group);
     if (rc == 0)
@@ -94,6 +147,8 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
 const char *sandbox_src (const struct sandbox *box) { return box->src; }
 const char *sandbox_out (const struct sandbox *box) { return box->out; }
 const char *sandbox_area (const struct sandbox *box) { return box->area; }
+const char *sandbox_accelerator (const struct sandbox *box) { return box->accelerator; }
+const char *sandbox_start (const struct sandbox *box) { return box->start; }
 void sandbox_deadline (struct sandbox *box, int64_t mono_ms, int64_t end_ms)
 {
     box->deadline = mono_ms;
@@ -180,7 +235,7 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
     struct ice ice = { time_mono_ms (), false };
     for (bool open = true, done = false; !done;) {
         ice_look (box, &ice, run);
-        int64_t left = box->deadline - time_mono_ms ();
+        int64_t left = box->deadline + box->driver->grace_ms - time_mono_ms ();
         struct pollfd f[2] = { { pidfd, POLLIN, 0 }, { open ? log[0] : -1, POLLIN, 0 } };
         if (run->frozen_ms && time_mono_ms () >= box->end) {
             err_set (e, ERR_FAILED, "its owner had it frozen for %lld s, and the lease's time is over", (long long) (run->frozen_ms / 1000));
@@ -217,11 +272,13 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
     while (said.len < 16384 && (n = read (status[0], b, sizeof b)) > 0)
         buf_add (&said, b, (size_t) n);
     run->log_cut = p.cut;
-    if (run->timed_out) {
+    if (run->timed_out && box->driver->grace_ms)
+        err_set (e, ERR_FAILED, "isolation %s: no word of its end long after the deadline", box->driver->name);
+    else if (run->timed_out) {
         run->exit_status = 124;
         rc = 0;
     } else
-        rc = box->driver->ended (box, buf_str (&said), wait, &run->exit_status, e);
+        rc = box->driver->ended (box, buf_str (&said), wait, run, e);
 out:
     if (pid > 0) {
         kill_all (box, pid);
@@ -286,6 +343,16 @@ void sandbox_env_free (char **env)
     free (env);
 }
 
+uid_t sandbox_user (const struct sandbox *box)
+{
+    unsigned inside = 1, outside = 1, count = 0; /* real root, not the root of a user namespace with one id */
+    FILE *f = fopen ("/proc/self/uid_map", "re");
+    bool ok = f && fscanf (f, "%u %u %u", &inside, &outside, &count) == 3 && count > 1;
+    if (f)
+        fclose (f);
+    return ok && geteuid () == 0 ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+}
+
 static int limit (int what, int64_t soft, int64_t hard)
 {
     struct rlimit now, want = { (rlim_t) soft, (rlim_t) hard };
@@ -301,11 +368,12 @@ int sandbox_confine (const struct sandbox *box, const char *group)
     const struct conf *c = box->o.conf;
     if (cgroup_enter (group) == -1)
         return -1;
-    if (limit (RLIMIT_CORE, 0, 0) || limit (RLIMIT_FSIZE, box->disk, box->disk) || limit (RLIMIT_NOFILE, 1024, 4096) || limit (RLIMIT_MEMLOCK, 65536, 65536)
+    int64_t file_max = box->file_max ? box->file_max : box->disk, memory = box->driver->overhead ? c->memory + c->disk + 4 * box->driver->overhead (c) : box->memory;
+    if (limit (RLIMIT_CORE, 0, 0) || limit (RLIMIT_FSIZE, file_max, file_max) || limit (RLIMIT_NOFILE, 1024, 4096) || limit (RLIMIT_MEMLOCK, 65536, 65536)
         || limit (RLIMIT_STACK, 8 << 20, 64 << 20) || limit (RLIMIT_MSGQUEUE, 0, 0))
         return -1;
     /* Without a cgroup the rlimits are all there is; memory is then bounded per process only. */
-    if (strcmp (cgroup_kind (), "none") == 0 && (limit (RLIMIT_AS, box->memory, box->memory) || limit (RLIMIT_NPROC, c->processes, c->processes)))
+    if (strcmp (cgroup_kind (), "none") == 0 && (limit (RLIMIT_AS, memory, memory) || limit (RLIMIT_NPROC, c->processes, c->processes)))
         return -1;
     if (setpriority (PRIO_PROCESS, 0, (int) c->nice) == -1)
         return -1;

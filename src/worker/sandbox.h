@@ -1,6 +1,8 @@
-/* sandbox.h: one step in isolation, for the process that runs the step. Drivers behind it: bwrap, none (sandbox_impl.h).
+/* sandbox.h: one step in isolation, for the process that runs the step. Drivers behind it: qemu, bwrap, none (sandbox_impl.h).
  *
- *     sandbox_enter (kind, &e)              // first thing in the process, before any thread: a mount namespace of its own
+ *     sandbox_offer (conf, &e)              // once in the worker: which of its drivers work here
+ *     sandbox_enter (offered, dir, &e)      // first thing in the step's process, before any thread: a mount namespace of its own
+ *     sandbox_choose (conf, offered, ...)   // the driver of this step
  *     sandbox_open (&box, &opts, &e)        // the work area; then fill sandbox_src (box)
  *     sandbox_run (box, &run, &e)           // 0: the step ran, *run says how it ended; -1: the sandbox broke
  *     collect from sandbox_out (box) and sandbox_src (box), into sandbox_area (box), all on one file system
@@ -19,7 +21,10 @@ struct sandbox_opts {
     unsigned kind;               /* one ISOLATION_* */
     const char *name;            /* of the step's control group: NAME.box */
     const char *dir;             /* the step's folder */
-    const char *image;           /* root file system, mounted or unpacked */
+    const char *image;           /* bwrap: root file system, mounted or unpacked */
+    const char *image_dir;       /* qemu: the image's folder (image.h), checked */
+    const char *state;           /* the worker's state folder: snapshots */
+    uint64_t max_bytes;          /* of artifacts */
     const char *inputs;          /* folder with one folder an input, or NULL */
     const struct conf *conf;     /* the owner's limits */
     const struct msg_step *step; /* command, environment, and limits that may lower the owner's */
@@ -37,12 +42,24 @@ struct sandbox_run {
 };
 
 struct sandbox;
-int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e); /* can this machine give it? */
-bool sandbox_relays (unsigned kind); /* its driver can let builds reach the realm's services */
-int sandbox_enter (unsigned kind, const char *dir, struct err *e);
+/* Mask of the drivers that the owner lists and that this machine can give. 0: none can, and *e says why. What it finds is in the environment,
+ * for the processes of the steps, which do not probe again. *lacking (may be NULL): text of what was listed and is not there. */
+unsigned sandbox_offer (const struct conf *conf, struct buf *lacking, struct err *e);
+int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e); /* one driver, listed or not */
+int sandbox_enter (unsigned offered, const char *dir, struct err *e);
+bool sandbox_relays (unsigned offered); /* one of these drivers can let builds reach the realm's services */
+struct sandbox_needs {
+    unsigned isolation; /* the weakest that the policies allow, one ISOLATION_* */
+    bool bootable;      /* the image has a kernel: without one it boots no VM */
+    bool network;       /* the step reaches the realm's services */
+};
+/* The first of the owner's list that is offered, is strong enough and can do what the step needs. Never a weaker one: 0, and *e says why. */
+unsigned sandbox_choose (const struct conf *conf, unsigned offered, const struct sandbox_needs *needs, struct err *e);
 int sandbox_open (struct sandbox **box, const struct sandbox_opts *o, struct err *e);
 const char *sandbox_src (const struct sandbox *box);
 const char *sandbox_out (const struct sandbox *box);
+const char *sandbox_accelerator (const struct sandbox *box); /* after the run: "", "kvm", "tcg"; static text */
+const char *sandbox_start (const struct sandbox *box);       /* likewise: "", "resumed", "booted" */
 const char *sandbox_area (const struct sandbox *box);
 /* Must be set before the run, both as of time_mono_ms(): when the step's time is over, and when nobody wants its result any more. The
  * first is put off by the time in which the owner had the step frozen; a run that reaches the second by that is broken off, an error. */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "worker/args.h"
 #include "worker/cgroup.h"
 #include "worker/sandbox_impl.h"
 #include "worker/seccomp.h"
@@ -128,21 +129,11 @@ static int enter (const char *dir, struct err *e)
     return 0;
 }
 
-static bool privileged (void) /* real root, not the root of a user namespace with one id */
-{
-    unsigned inside = 1, outside = 1, count = 0;
-    FILE *f = fopen ("/proc/self/uid_map", "re");
-    bool ok = f && fscanf (f, "%u %u %u", &inside, &outside, &count) == 3 && count > 1;
-    if (f)
-        fclose (f);
-    return ok && geteuid () == 0;
-}
-
 static int bwrap_open (struct sandbox *box, struct err *e)
 {
     const char *place = area_place (box->o.dir);
     char opts[PATH_MAX], path[PATH_MAX];
-    uid_t uid = privileged () ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+    uid_t uid = sandbox_user (box);
     if (!place)
         return err_set (e, ERR_FAILED, "isolation bwrap: no place for the work area (one of /mnt, /media, /srv, /opt must exist)");
     snprintf (opts, sizeof opts, "size=%lld,nr_inodes=%lld,mode=0755", (long long) box->disk, (long long) box->o.conf->files);
@@ -188,35 +179,11 @@ static int bwrap_open (struct sandbox *box, struct err *e)
     return 0;
 }
 
-struct args {
-    char **v;
-    size_t n, cap;
-};
-
-static void arg (struct args *a, const char *s)
-{
-    if (a->n + 2 > a->cap) {
-        a->cap = a->cap ? a->cap * 2 : 64;
-        a->v = xrealloc (a->v, a->cap * sizeof *a->v);
-    }
-    a->v[a->n++] = xstrdup (s);
-    a->v[a->n] = NULL;
-}
-
-static void args3 (struct args *a, const char *x, const char *y, const char *z)
-{
-    arg (a, x);
-    if (y)
-        arg (a, y);
-    if (z)
-        arg (a, z);
-}
-
 static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e)
 {
-    struct args a = { NULL, 0, 0 };
+    ARGS (a);
     char path[PATH_MAX], *group = xasprintf ("%s.box", box->o.name), **env = sandbox_env (box), *run = bytes_dup (box->o.step->run);
-    uid_t uid = privileged () ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+    uid_t uid = sandbox_user (box);
     int rc = -1, filter = seccomp_filter_fd (e), net[2] = { -1, -1 };
     *pid = -1;
     if (filter == -1)
@@ -227,39 +194,38 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     }
     if (uid && sandbox_own (box->src, uid, -1, e) == -1)
         goto out;
-    arg (&a, "bwrap");
-    if (box->o.relay) { /* the network namespace is made here, with the relay's listeners in it, and handed down */
-        args3 (&a, "--unshare-user", "--unshare-ipc", "--unshare-pid");
-        args3 (&a, "--unshare-uts", "--unshare-cgroup-try", "--disable-userns");
-    } else
-        args3 (&a, "--unshare-user", "--unshare-all", "--disable-userns");
-    args3 (&a, "--new-session", "--die-with-parent", "--clearenv");
-    args3 (&a, "--cap-drop", "ALL", NULL);
-    args3 (&a, "--uid", INSIDE, NULL);
-    args3 (&a, "--gid", INSIDE, NULL);
-    args3 (&a, "--hostname", "build", NULL);
+    args_add (&a, "bwrap", NULL);
+    if (box->o.relay) /* the network namespace is made here, with the relay's listeners in it, and handed down */
+        args_add (&a, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--disable-userns", NULL);
+    else
+        args_add (&a, "--unshare-user", "--unshare-all", "--disable-userns", NULL);
+    args_add (&a, "--new-session", "--die-with-parent", "--clearenv", NULL);
+    args_add (&a, "--cap-drop", "ALL", NULL);
+    args_add (&a, "--uid", INSIDE, NULL);
+    args_add (&a, "--gid", INSIDE, NULL);
+    args_add (&a, "--hostname", "build", NULL);
     for (char **v = env; *v; v++) {
         char *eq = strchr (*v, '=');
         *eq = '\0';
-        args3 (&a, "--setenv", *v, eq + 1);
+        args_add (&a, "--setenv", *v, eq + 1, NULL);
         *eq = '=';
     }
     snprintf (path, sizeof path, "%s/root", box->area);
-    args3 (&a, "--bind", path, "/");
-    args3 (&a, "--proc", "/proc", NULL);
-    args3 (&a, "--dev", "/dev", NULL);
+    args_add (&a, "--bind", path, "/", NULL);
+    args_add (&a, "--proc", "/proc", NULL);
+    args_add (&a, "--dev", "/dev", NULL);
     snprintf (path, sizeof path, "%lld", (long long) box->disk);
-    args3 (&a, "--size", path, NULL);
-    args3 (&a, "--tmpfs", "/dev/shm", NULL);
-    args3 (&a, "--bind", box->src, "/src");
-    args3 (&a, "--bind", box->out, "/out");
+    args_add (&a, "--size", path, NULL);
+    args_add (&a, "--tmpfs", "/dev/shm", NULL);
+    args_add (&a, "--bind", box->src, "/src", NULL);
+    args_add (&a, "--bind", box->out, "/out", NULL);
     snprintf (path, sizeof path, "%s/in", box->area);
-    args3 (&a, "--ro-bind", path, "/in");
-    args3 (&a, "--chdir", "/src", NULL);
-    args3 (&a, "--seccomp", "3", NULL);
-    args3 (&a, "--json-status-fd", "4", NULL);
-    args3 (&a, "--", "/bin/sh", "-ec");
-    arg (&a, run);
+    args_add (&a, "--ro-bind", path, "/in", NULL);
+    args_add (&a, "--chdir", "/src", NULL);
+    args_add (&a, "--seccomp", "3", NULL);
+    args_add (&a, "--json-status-fd", "4", NULL);
+    args_add (&a, "--", "/bin/sh", "-ec", NULL);
+    args_add (&a, run, NULL);
     *pid = fork ();
     if (*pid == 0) {
         sigset_t none;
@@ -295,9 +261,6 @@ out:
     fd_close (&net[0]);
     fd_close (&net[1]);
     fd_close (&filter);
-    for (size_t i = 0; i < a.n; i++)
-        free (a.v[i]);
-    free (a.v);
     free (group);
     free (run);
     sandbox_env_free (env);
@@ -305,19 +268,19 @@ out:
 }
 
 /* bwrap's own exit status does not tell its failures from the command's: only its status pipe does. */
-static int ended (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e)
+static int ended (struct sandbox *box, const char *status, int wait, struct sandbox_run *run, struct err *e)
 {
     const char *at = strstr (status, "\"exit-code\"");
     (void) box;
     if (at && (at = strchr (at, ':'))) {
         long v = strtol (at + 1, NULL, 10);
         if (v >= 0 && v <= 255) {
-            *exit_status = (unsigned) v;
+            run->exit_status = (unsigned) v;
             return 0;
         }
     }
     if (strstr (status, "\"child-pid\"") && WIFSIGNALED (wait)) { /* killed with everything in it, as for memory */
-        *exit_status = 128u + (unsigned) WTERMSIG (wait);
+        run->exit_status = 128u + (unsigned) WTERMSIG (wait);
         return 0;
     }
     return err_set (e, ERR_FAILED, "the sandbox did not start: %s%.200s (status %d)", "bwrap ", *status ? status : "said nothing", wait);
@@ -336,4 +299,5 @@ static void bwrap_close (struct sandbox *box)
     }
 }
 
-const struct sandbox_driver sandbox_bwrap = { "bwrap", ISOLATION_BWRAP, probe, version, enter, bwrap_open, spawn, ended, bwrap_close, true };
+const struct sandbox_driver sandbox_bwrap = { .name = "bwrap", .kind = ISOLATION_BWRAP, .probe = probe, .version = version, .enter = enter, .open = bwrap_open, .spawn = spawn,
+                                              .ended = ended, .close = bwrap_close, .relays = true };

@@ -14,30 +14,37 @@ struct sandbox {
     char *area, *src, *out; /* set by open; freed by sandbox.c */
     int64_t cpus, memory, disk, deadline, end;
     struct relay *relay;    /* by spawn, where o.relay is set; stopped by sandbox.c */
+    int64_t file_max;      /* of files that the confined process may write; 0: disk */
+    const char *accelerator, *start; /* static text: "", "kvm", "tcg"; "", "resumed", "booted" */
     void *own;
 };
 
 struct sandbox_driver {
     const char *name;
     unsigned kind;
+    int64_t (*overhead) (const struct conf *conf); /* memory that the driver needs beside the step's; may be NULL */
+    int64_t processes; /* that its control group may have, where these are not the step's own; 0: the owner's limit */
+    int64_t grace_ms;  /* the driver keeps the deadline itself; it is given up this long after it */
     int (*probe) (const struct conf *conf, struct err *e);
     const char *(*version) (void);
     int (*enter) (const char *dir, struct err *e);           /* may be NULL */
     int (*open) (struct sandbox *box, struct err *e);        /* makes area, src, out */
     int (*spawn) (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e);
     /* How it ended: what the status pipe said (NUL-terminated) and the process's wait status. -1: the sandbox broke. */
-    int (*ended) (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e);
+    int (*ended) (struct sandbox *box, const char *status, int wait, struct sandbox_run *run, struct err *e);
     void (*close) (struct sandbox *box);
     bool relays;                                             /* it obeys o.relay */
 };
 
-extern const struct sandbox_driver sandbox_bwrap, sandbox_none;
+extern const struct sandbox_driver sandbox_qemu, sandbox_bwrap, sandbox_none;
 
 /* Environment of every step: the fixed variables, then the step's own; "K=V" strings, NULL at the end. sandbox_env_free frees. */
 char **sandbox_env (const struct sandbox *box);
 void sandbox_env_free (char **env);
 /* In the forked child: cgroup, rlimits, niceness, I/O class, CPU affinity, umask. -1 with errno: do not go on. */
 int sandbox_confine (const struct sandbox *box, const char *group);
+/* The unprivileged user that a worker with real root privileges runs steps as; 0: it has none, and they run as its own user. */
+uid_t sandbox_user (const struct sandbox *box);
 /* Give everything below dir to uid (-1: as it is), with modes go+rX and, where mtime >= 0, this time. */
 int sandbox_own (const char *dir, int64_t uid, int64_t mtime, struct err *e);
 

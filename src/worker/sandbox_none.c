@@ -53,10 +53,10 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     return *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
 }
 
-static int ended (struct sandbox *box, const char *status, int wait, unsigned *exit_status, struct err *e)
+static int ended (struct sandbox *box, const char *status, int wait, struct sandbox_run *run, struct err *e)
 {
     (void) box, (void) status, (void) e;
-    *exit_status = WIFSIGNALED (wait) ? 128u + (unsigned) WTERMSIG (wait) : (unsigned) WEXITSTATUS (wait);
+    run->exit_status = WIFSIGNALED (wait) ? 128u + (unsigned) WTERMSIG (wait) : (unsigned) WEXITSTATUS (wait);
     return 0;
 }
 
@@ -66,4 +66,5 @@ static void none_close (struct sandbox *box)
         file_remove_tree (box->area, NULL);
 }
 
-const struct sandbox_driver sandbox_none = { "none", ISOLATION_NONE, probe, version, NULL, none_open, spawn, ended, none_close };
+const struct sandbox_driver sandbox_none = { .name = "none", .kind = ISOLATION_NONE, .probe = probe, .version = version, .open = none_open, .spawn = spawn,
+                                             .ended = ended, .close = none_close };

@@ -22,7 +22,7 @@ expect 0 assay who
 has out carol
 [ "$(stat -c %a "$realm/extra/keys")" = 600 ] || fail "mode of the keys"
 ! grep -rqF "$(echo "$token" | cut -c15-78)" "$scratch"/*.log || fail "a token's secret is in a log"
-printf '[worker]\nfile-urls = yes\n' >"$realm/extra/worker.ini"
+printf '[worker]\nfile-urls = yes\nisolation = bwrap\n' >"$realm/extra/worker.ini"
 start extra assay-worker --dir "$realm/extra"
 
 say "the floor holds for every recipe"

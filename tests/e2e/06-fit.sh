@@ -11,7 +11,7 @@ project p
 say "labels: only a worker that has them"
 token=$(assay token --role worker --name special --owner carol --project '*' --label arch=riscv --label ram=big)
 expect 0 assay --dir "$realm/special" enrol "$token"
-printf '[worker]\nfile-urls = yes\nprojects = p q/*\n' >"$realm/special/worker.ini"
+printf '[worker]\nfile-urls = yes\nisolation = bwrap\nprojects = p q/*\n' >"$realm/special/worker.ini"
 recipe <<'R'
 image: IMAGE
 steps: {build: {run: cp n /out/n, artifacts: [n], labels: {arch: riscv}}}

@@ -30,7 +30,7 @@ static int load (struct conf *c, const char *text, struct err *e)
 }
 
 static const char text[] = "[project kernel/*]\nmemory = 8G\nhours = 20:00-08:00\nsubmitters = al bo\n"
-                           "[worker]\nsteps = 4\nprojects = *\nidle-only = no\n"
+                           "[worker]\nisolation = bwrap\nsteps = 4\nprojects = *\nidle-only = no\n"
                            "[project kernel/main]\nmemory = 1G\nsteps = 1\n"
                            "[project two]\nnames = x/y, z\ntime = 1m\nnetwork = realm\n"
                            "[limits]\nmemory = 2G\ndisk = 1536M\ntime = 90s\ncpus = 2\n";

@@ -18,4 +18,12 @@ TESTS += tests/unit/test_relay
 tests_unit_test_relay_SOURCES = tests/unit/test_relay.c
 tests_unit_test_relay_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_test_relay_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
+check_PROGRAMS += tests/unit/test_pack tests/unit/test_vm
+TESTS += tests/unit/test_pack tests/unit/test_vm
+tests_unit_test_pack_SOURCES = tests/unit/test_pack.c
+tests_unit_test_pack_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_pack_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
+tests_unit_test_vm_SOURCES = tests/unit/test_vm.c src/worker/guest/job.c
+tests_unit_test_vm_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_vm_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
 endif

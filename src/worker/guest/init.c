@@ -218,7 +218,7 @@ static void unpack (const struct job *j, int input)
     if (lseek (input, (off_t) j->pack_at, SEEK_SET) == -1)
         broken ("input disk: %s", strerror (errno));
     int dir = open (WORK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct pack_in p = { .fd = input, .limit = UINT64_MAX, .max_entries = UINT64_MAX, .max_bytes = UINT64_MAX, .roots = roots, .uid = -1 };
+    struct pack_in p = { .fd = input, .limit = UINT64_MAX, .max_entries = UINT64_MAX, .max_bytes = UINT64_MAX, .roots = roots, .uid = STEP_ID, .own = "src" };
     if (dir == -1 || unpack_tree (&p, dir) == -1)
         broken ("input disk: %s", p.why);
     unpack_release (&p);
@@ -313,4 +313,5 @@ int main (int argc, char **argv)
     memcpy (result + RESULT_HEAD, why, len);
     say (RECORD_RESULT, result, RESULT_HEAD + len);
     off ();
+    return 0;
 }

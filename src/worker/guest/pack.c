@@ -319,6 +319,13 @@ static bool path_ok (const struct pack_in *p, const char *path, size_t len)
     }
 }
 
+/* Whose the entry becomes; -1: as it is. */
+static int64_t owner (const struct pack_in *p, const char *path)
+{
+    size_t n = p->own ? strlen (p->own) : 0;
+    return n && (strncmp (path, p->own, n) != 0 || (path[n] && path[n] != '/')) ? -1 : p->uid;
+}
+
 struct places {
     int dir;                    /* where the roots are */
     int parent;                 /* open folder of the last entry; -1 */
@@ -358,7 +365,7 @@ static int file_in (struct pack_in *p, int dir, const char *name, const char *pa
         p->at += n;
         size -= n;
     }
-    if (rc == 0 && ((p->uid >= 0 && fchown (fd, (uid_t) p->uid, (gid_t) p->uid) == -1) || fchmod (fd, mode) == -1 || futimens (fd, when) == -1))
+    if (rc == 0 && ((owner (p, path) >= 0 && fchown (fd, (uid_t) p->uid, (gid_t) p->uid) == -1) || fchmod (fd, mode) == -1 || futimens (fd, when) == -1))
         rc = refuse (p, path, strerror (errno));
     if (close (fd) == -1 && rc == 0)
         rc = refuse (p, path, strerror (errno));
@@ -430,7 +437,7 @@ static int entry_in (struct pack_in *p, struct places *w, struct stamps *s, char
         break;
     default: return refuse (p, path, "of no known type");
     }
-    if (rc == 0 && p->uid >= 0 && fchownat (dir, name, (uid_t) p->uid, (gid_t) p->uid, AT_SYMLINK_NOFOLLOW) == -1)
+    if (rc == 0 && owner (p, path) >= 0 && fchownat (dir, name, (uid_t) p->uid, (gid_t) p->uid, AT_SYMLINK_NOFOLLOW) == -1)
         rc = refuse (p, path, strerror (errno));
     if (rc == 0 && type == 'l' && utimensat (dir, name, both, AT_SYMLINK_NOFOLLOW) == -1)
         rc = refuse (p, path, strerror (errno));
@@ -494,7 +501,7 @@ int unpack_tree (struct pack_in *p, int dir)
         if (rc == 0) {
             struct timespec both[2] = { s.v[i].when, s.v[i].when };
             int fd = parent_of (w, s.v[i].path, strlen (s.v[i].path));
-            if (fd == -1 || fchmod (fd, 0755) == -1 || (p->uid >= 0 && fchown (fd, (uid_t) p->uid, (gid_t) p->uid) == -1) || futimens (fd, both) == -1)
+            if (fd == -1 || fchmod (fd, 0755) == -1 || (owner (p, s.v[i].path) >= 0 && fchown (fd, (uid_t) p->uid, (gid_t) p->uid) == -1) || futimens (fd, both) == -1)
                 rc = refuse (p, s.v[i].path, strerror (errno));
         }
         free (s.v[i].path);

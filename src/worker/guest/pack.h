@@ -47,7 +47,8 @@ struct pack_in { /* zeroed, then set */
     uint64_t limit;       /* bytes that may be read in all */
     uint64_t max_entries, max_bytes;
     const char *const *roots; /* names that may stand first, NULL at the end; each must be a folder in dir */
-    int64_t uid;          /* owner of all, -1: as it is */
+    int64_t uid;          /* owner of what is below the root `own` (NULL: of all), -1: as it is */
+    const char *own;
     uint64_t done, entries, bytes;
     uint8_t *buf;
     size_t at, have;

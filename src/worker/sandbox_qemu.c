@@ -1,0 +1,462 @@
+/* A fresh microVM for each step (vm.h), by a keeper: a process forked from the step's that starts qemu, speaks with the guest, and ends
+ * with one line on the status pipe. Sources and inputs go in on a disk, outputs come back on another, and are unpacked by the step's own
+ * process once no qemu is left.
+ *
+ * The guest may say and write what it likes: the worst of it is a failed step or an error of the infrastructure.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "worker/guest/pack.h"
+#include "worker/guest/wire.h"
+#include "worker/image_meta.h"
+#include "worker/sandbox_impl.h"
+#include "worker/seccomp.h"
+#include "worker/vm.h"
+#include "worker/vm_probe.h"
+#include "worker/vm_snapshot.h"
+#include "worker/vm_talk.h"
+
+#define RESUME_MS 30000      /* a resumed guest answers within */
+#define KVM_BOOT_MS 20000    /* a guest is up under KVM within, or KVM does not work here */
+#define REPORT_MS 30000      /* after the step's time: to report, and to pack what there is */
+#define START_MS 120000      /* a VM is up within, however loaded the machine is; the step's own time begins after it */
+#define GRACE_MS (START_MS + REPORT_MS + 15000)
+#define OUTPUT_SLACK (INT64_C (64) << 20)
+#define ENTRIES_MAX 200000u  /* of the pack that comes back */
+
+struct qemu {
+    struct image_meta meta;
+    struct vm_plan plan;
+    enum vm_accel accel;
+    int status;              /* for the keeper */
+};
+
+/* RAM of the guest by the owner's limits, not the step's, so that one snapshot fits all steps; the guest and the control group hold
+ * the step to its own. A kernel needs some 1/64 of what it manages. */
+static int64_t ram (const struct conf *c)
+{
+    int64_t step = c->memory > INT64_MAX / 4 || c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->memory + c->disk;
+    int64_t all = step + step / 48 + VM_KERNEL_MEMORY;
+    return (all + (1 << 20) - 1) >> 20 << 20;
+}
+
+static int64_t overhead (const struct conf *c)
+{
+    return ram (c) - c->memory - c->disk + VM_OVERHEAD;
+}
+
+static int64_t output_size (const struct conf *c)
+{
+    int64_t disk = c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->disk;
+    return ((disk + OUTPUT_SLACK) >> 20) << 20;
+}
+
+static int probe (const struct conf *conf, struct err *e)
+{
+    if (strcmp (vm_version (), "qemu-absent") == 0)
+        return err_set (e, ERR_FAILED, "isolation qemu: the program qemu-system-x86_64 is not there (install qemu-system-x86)");
+    if (vm_accel_pick (conf, NULL, e) == VM_NONE)
+        return -1;
+    vm_tsc_khz ();
+    return sandbox_bwrap.probe (conf, e); /* qemu itself runs inside it */
+}
+
+static int qemu_open (struct sandbox *box, struct err *e)
+{
+    struct qemu *q = xcalloc (1, sizeof *q);
+    box->own = q;
+    q->plan = (struct vm_plan){ .box = box, .kernel = -1, .initramfs = -1, .image = -1, .input = -1, .output = -1, .output_read = -1, .ram = -1, .incoming = -1 };
+    const char *name = strrchr (box->o.image_dir, '/');
+    if (image_meta_check (box->o.image_dir, &q->meta, e) == -1)
+        return err_wrap (e, "image %.12s", name ? name + 1 : "");
+    if (!q->meta.bootable)
+        return err_set (e, ERR_FAILED, "image %.12s has no kernel, so no VM can boot it (make it again without --kernel none)", name ? name + 1 : "");
+    if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, e)) == VM_NONE)
+        return -1;
+    q->plan.cpu = q->meta.cpu;
+    q->plan.memory = ram (box->o.conf);
+    q->plan.khz = vm_tsc_khz ();
+    box->file_max = output_size (box->o.conf) > q->plan.memory ? output_size (box->o.conf) : q->plan.memory;
+    box->area = xasprintf ("%s/area", box->o.dir);
+    box->src = xasprintf ("%s/src", box->area);
+    box->out = xasprintf ("%s/out", box->area);
+    return file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1 ? -1 : 0;
+}
+
+/* A file without a name where the step's files are; what it holds goes with its last descriptor. */
+static int nameless (const char *dir, int64_t size, struct err *e)
+{
+    int fd = open (dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd == -1 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
+        char *path CLEANUP (free_ptr) = xasprintf ("%s/disk-XXXXXX", dir);
+        fd = mkostemp (path, O_CLOEXEC);
+        if (fd != -1)
+            unlink (path);
+    }
+    if (fd == -1 || ftruncate (fd, (off_t) size) == -1) {
+        err_errno (e, "isolation qemu: a disk in %s", dir);
+        fd_close (&fd);
+    }
+    return fd;
+}
+
+static void le_add (struct buf *b, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++, v >>= 8)
+        buf_add (b, &(uint8_t){ (uint8_t) v }, 1);
+}
+
+static void field (struct buf *b, enum job_tag tag, struct bytes value)
+{
+    buf_add (b, &(uint8_t){ (uint8_t) tag }, 1);
+    le_add (b, value.len, 4);
+    if (value.len)
+        buf_add (b, value.p, value.len);
+}
+
+static int job (const struct sandbox *box, struct buf *out, struct err *e)
+{
+    const struct msg_step *s = box->o.step;
+    const struct conf *c = box->o.conf;
+    const uint64_t numbers[JOB_NUMBER_COUNT] = {
+        [JOB_MEMORY] = (uint64_t) box->memory, [JOB_DISK] = (uint64_t) box->disk, [JOB_FILES] = (uint64_t) c->files, [JOB_PROCESSES] = (uint64_t) c->processes,
+        [JOB_NICE] = (uint64_t) c->nice, [JOB_MAX_BYTES] = box->o.max_bytes, [JOB_MAX_FILES] = ENTRIES_MAX, [JOB_OUTPUT] = (uint64_t) (box->disk + OUTPUT_SLACK / 2),
+        [JOB_INPUTS] = box->o.inputs != NULL };
+    int filter CLEANUP (fd_close) = seccomp_filter_fd (e);
+    char **env = sandbox_env (box);
+    uint8_t program[65536];
+    ssize_t n = filter == -1 ? -1 : pread (filter, program, sizeof program, 0);
+    BUF (fields);
+    BUF (packed);
+    for (size_t i = 0; i < JOB_NUMBER_COUNT; i++)
+        le_add (&packed, numbers[i], 8);
+    field (&fields, JOB_NUMBERS, buf_bytes (&packed));
+    field (&fields, JOB_RUN, s->run);
+    for (char **v = env; *v; v++)
+        field (&fields, JOB_ENV, bytes_str (*v));
+    for (size_t i = 0; i < s->artifacts.n; i++)
+        field (&fields, JOB_ARTIFACT, s->artifacts.v[i]);
+    sandbox_env_free (env);
+    if (n <= 0 || (size_t) n == sizeof program)
+        return filter == -1 ? -1 : err_set (e, ERR_FAILED, "isolation qemu: the system call filter cannot be read");
+    field (&fields, JOB_FILTER, bytes_of (program, (size_t) n));
+    if (fields.len > JOB_MAX)
+        return err_set (e, ERR_FAILED, "isolation qemu: a step of %zu bytes", fields.len);
+    buf_add (out, JOB_MAGIC, 8);
+    le_add (out, fields.len, 4);
+    le_add (out, 0, 4);
+    buf_add (out, fields.p, fields.len);
+    while (out->len % 4096)
+        buf_add (out, "", 1);
+    return 0;
+}
+
+static int pack_folder (struct pack_out *p, const char *path, const char *root, struct err *e)
+{
+    int dir CLEANUP (fd_close) = open (path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir == -1)
+        return err_errno (e, "%s", path);
+    return pack_tree (p, dir, root) == -1 ? err_set (e, ERR_FAILED, "isolation qemu: sources for the VM: %s", p->why) : 0;
+}
+
+/* The input disk: the job, the sources, the inputs. */
+static int make_input (struct sandbox *box, struct qemu *q, struct err *e)
+{
+    BUF (head);
+    if (job (box, &head, e) == -1 || (q->plan.input = nameless (box->o.dir, 0, e)) == -1)
+        return -1;
+    if (!file_write_all (q->plan.input, head.p, head.len))
+        return err_errno (e, "isolation qemu: input disk");
+    struct pack_out p = { .fd = q->plan.input, .limit = (uint64_t) VM_INPUT_SIZE / 2 };
+    int rc = pack_folder (&p, box->src, "src", e);
+    if (rc == 0 && box->o.inputs)
+        rc = sandbox_own (box->o.inputs, -1, (int64_t) box->o.source_date, e) == -1 ? -1 : pack_folder (&p, box->o.inputs, "in", e);
+    if (rc == 0 && pack_end (&p) == -1)
+        rc = err_set (e, ERR_FAILED, "isolation qemu: input disk: %s", p.why);
+    pack_release (&p);
+    if (rc == 0 && ftruncate (q->plan.input, (off_t) VM_INPUT_SIZE) == -1)
+        rc = err_errno (e, "isolation qemu: input disk");
+    return rc;
+}
+
+static int open_part (const char *dir, const char *name, struct err *e)
+{
+    char *path CLEANUP (free_ptr) = xasprintf ("%s/%s", dir, name);
+    int fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd == -1)
+        err_errno (e, "image: %s", name);
+    return fd;
+}
+
+static int make_ram (struct vm_plan *p, struct err *e)
+{
+    fd_close (&p->ram);
+    p->ram = memfd_create ("vm", MFD_CLOEXEC);
+    if (p->ram == -1 || fchmod (p->ram, 0666) == -1 || ftruncate (p->ram, (off_t) p->memory) == -1)
+        return err_errno (e, "isolation qemu: %lld MiB of memory", (long long) (p->memory >> 20));
+    return 0;
+}
+
+/* ---- the keeper ---- */
+
+struct keeper {
+    struct sandbox *box;
+    struct qemu *q;
+    int log;
+    int64_t step_ms, start_by, deadline; /* what the step may take; when its VM must be up; when it must end, once it has begun */
+    char *group;
+    struct vm vm;
+    struct talk talk;
+};
+
+static void leave (struct keeper *k)
+{
+    talk_release (&k->talk);
+    vm_stop (&k->vm);
+}
+
+/* Whatever ends first: the time for the start, or `ms` from now. */
+static int64_t within (const struct keeper *k, int64_t ms)
+{
+    int64_t until = time_mono_ms () + ms;
+    return until < k->start_by ? until : k->start_by;
+}
+
+static int go (struct keeper *k, int64_t until, struct err *e)
+{
+    int64_t now = time_mono_ms (), left = k->box->end - now < k->step_ms ? k->box->end - now : k->step_ms;
+    if (talk_go (&k->talk, left, e) == -1 || talk_started (&k->talk, until, e) == -1)
+        return -1;
+    k->deadline = now + left;
+    return 0;
+}
+
+/* Resume the snapshot: 0, and the guest has started; -1: there is none or it is of no use, and nothing of it is left. */
+static int resume (struct keeper *k, const char *path, struct err *e)
+{
+    struct snapshot s;
+    int rc = -1, stream CLEANUP (fd_close) = memfd_create ("devices", MFD_CLOEXEC);
+    struct vm_plan p = k->q->plan;
+    BUF (devices);
+    if (!snapshot_open (&s, path))
+        return -1;
+    int64_t until = within (k, RESUME_MS);
+    if (stream == -1 || make_ram (&k->q->plan, e) == -1)
+        goto out;
+    p.ram = k->q->plan.ram;
+    p.incoming = stream;
+    p.monitor = true;
+    if (vm_start (&k->vm, &p, e) == -1)
+        goto out;
+    talk_init (&k->talk, &k->vm, k->log, k->group);
+    /* qemu starts meanwhile; it has nothing to run before it is told to take in the devices, and only those of a sound snapshot */
+    rc = snapshot_fill (&s, p.ram, p.memory, &devices, e);
+    if (rc == 0 && (!file_write_all (stream, devices.p, devices.len) || lseek (stream, 0, SEEK_SET) == -1))
+        rc = err_errno (e, "VM: its devices");
+    if (rc == 0)
+        rc = snapshot_begin (&k->vm, e);
+    if (rc == 0)
+        rc = go (k, until, e);
+    if (rc == -1) {
+        leave (k);
+        if (time_mono_ms () < k->start_by) {
+            snapshot_discard (path);
+            dprintf (k->log, "[assay] a VM's snapshot is thrown away: %s\n", e->msg);
+        }
+    }
+out:
+    snapshot_close (&s);
+    return rc;
+}
+
+static int64_t boot_limit (const struct keeper *k)
+{
+    return k->q->plan.accel == VM_KVM ? within (k, KVM_BOOT_MS) : k->start_by;
+}
+
+/* A guest that waits for go. */
+static int boot (struct keeper *k, bool monitor, struct err *e)
+{
+    struct vm_plan p = k->q->plan;
+    if (make_ram (&k->q->plan, e) == -1)
+        return -1;
+    p.ram = k->q->plan.ram;
+    p.monitor = monitor;
+    if (vm_start (&k->vm, &p, e) == -1)
+        return -1;
+    talk_init (&k->talk, &k->vm, monitor ? -1 : k->log, k->group);
+    if (talk_ready (&k->talk, boot_limit (k), e) == -1) {
+        leave (k);
+        return -1;
+    }
+    return 0;
+}
+
+/* By a snapshot, which is taken first where there is none; else by a boot. */
+static int start (struct keeper *k, const char **how, struct err *e)
+{
+    struct err why = ERR_INIT;
+    const struct conf *c = k->box->o.conf;
+    char *path CLEANUP (free_ptr) = snapshot_path (k->box->o.state, strrchr (k->box->o.image_dir, '/') + 1, &k->q->plan, output_size (c));
+    *how = "resumed";
+    if (c->snapshots > 0) {
+        if (resume (k, path, &why) == 0)
+            return 0;
+        if (boot (k, true, e) == -1)
+            return -1;
+        bool taken = snapshot_take (path, &k->vm, k->q->plan.ram, c->snapshots, &why) == 0;
+        leave (k);
+        if (taken && resume (k, path, &why) == 0)
+            return 0;
+        if (!taken && why.code != EC_BUSY)
+            dprintf (k->log, "[assay] no VM's snapshot: %s\n", why.msg);
+    }
+    *how = "booted";
+    if (boot (k, false, e) == -1)
+        return -1;
+    if (go (k, k->start_by, e) == -1) {
+        leave (k);
+        return -1;
+    }
+    return 0;
+}
+
+static void say (const struct keeper *k, const char *fmt, ...) __attribute__ ((format (printf, 2, 3)));
+static void say (const struct keeper *k, const char *fmt, ...)
+{
+    va_list ap;
+    va_start (ap, fmt);
+    vdprintf (k->q->status, fmt, ap);
+    va_end (ap);
+}
+
+static void keep (struct keeper *k)
+{
+    struct err e = ERR_INIT;
+    struct talk_end end;
+    const char *how = "";
+    int got = start (k, &how, &e);
+    if (got == -1 && k->q->plan.accel == VM_KVM && time_mono_ms () < k->start_by) {
+        vm_kvm_failed (k->box->o.state);
+        if (k->box->o.conf->emulation) {
+            dprintf (k->log, "[assay] KVM brings no VM up here (%s): emulation from now on\n", e.msg);
+            k->q->plan.accel = VM_TCG;
+            got = start (k, &how, &e);
+        }
+    }
+    if (got == 0)
+        got = talk_follow (&k->talk, k->deadline + REPORT_MS, &end, &e);
+    if (got == 0)
+        say (k, "ok %s %s %u %u %llu", vm_accel_name (k->q->plan.accel), how, end.exit_status, end.flags, (unsigned long long) end.packed);
+    else if (got == 1)
+        say (k, "ok %s %s 124 %d 0", vm_accel_name (k->q->plan.accel), how, RESULT_TIMED_OUT);
+    else
+        say (k, "error %s", e.msg);
+    leave (k);
+    if (got == 0 && (end.flags & RESULT_NOT_PACKED))
+        dprintf (k->log, "\n[assay] artifacts: %s\n", end.why);
+}
+
+static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e)
+{
+    struct qemu *q = box->own;
+    struct vm_plan *p = &q->plan;
+    pid_t parent = getpid ();
+    char self[64];
+    *pid = -1;
+    p->accel = q->accel;
+    if (make_input (box, q, e) == -1 || (p->output = nameless (box->o.dir, output_size (box->o.conf), e)) == -1)
+        return -1;
+    (void) snprintf (self, sizeof self, "/proc/self/fd/%d", p->output);
+    if ((p->output_read = open (self, O_RDONLY | O_CLOEXEC)) == -1)
+        return err_errno (e, "isolation qemu: output disk");
+    (void) snprintf (self, sizeof self, "/proc/self/fd/%d", p->input);
+    int input = open (self, O_RDONLY | O_CLOEXEC); /* as qemu gets it: it cannot be written through */
+    if (input == -1)
+        return err_errno (e, "isolation qemu: input disk");
+    fd_close (&p->input);
+    p->input = input;
+    if ((p->kernel = open_part (box->o.image_dir, "vmlinux", e)) == -1 || (p->initramfs = open_part (box->o.image_dir, "initramfs", e)) == -1
+        || (p->image = open_part (box->o.image_dir, "rootfs.squashfs", e)) == -1)
+        return -1;
+    *pid = fork ();
+    if (*pid == 0) {
+        struct keeper k = { .box = box, .q = q, .log = log_fd, .vm = VM_INIT, .group = xasprintf ("%s.box", box->o.name) };
+        k.step_ms = box->deadline - time_mono_ms ();
+        k.start_by = time_mono_ms () + START_MS < box->end ? time_mono_ms () + START_MS : box->end;
+        prctl (PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid () != parent)
+            _exit (1);
+        q->status = status_fd;
+        signal (SIGPIPE, SIG_IGN);
+        keep (&k);
+        _exit (0);
+    }
+    return *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
+}
+
+/* What was packed in the guest, into fresh folders: no qemu is left that could write the disk. */
+static int unpack (struct sandbox *box, struct qemu *q, uint64_t packed, struct err *e)
+{
+    static const char *const roots[] = { "out", "src", NULL };
+    if (packed > (uint64_t) output_size (box->o.conf))
+        return err_set (e, ERR_FAILED, "the VM's guest claims more output than its disk holds");
+    if (file_remove_tree (box->src, e) == -1 || file_remove_tree (box->out, e) == -1 || file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1)
+        return -1;
+    int dir CLEANUP (fd_close) = open (box->area, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir == -1 || lseek (q->plan.output_read, 0, SEEK_SET) == -1)
+        return err_errno (e, "%s", box->area);
+    struct pack_in p = { .fd = q->plan.output_read, .limit = packed, .max_entries = ENTRIES_MAX, .max_bytes = box->o.max_bytes, .roots = roots, .uid = -1 };
+    int rc = unpack_tree (&p, dir);
+    unpack_release (&p);
+    return rc == -1 ? err_set (e, ERR_FAILED, "the VM's outputs: %s", p.why) : 0;
+}
+
+static int ended (struct sandbox *box, const char *status, int wait, struct sandbox_run *run, struct err *e)
+{
+    struct qemu *q = box->own;
+    char accel[8] = "", how[16] = "";
+    unsigned exit_status = 0, flags = 0;
+    unsigned long long packed = 0;
+    if (strncmp (status, "error ", 6) == 0)
+        return err_set (e, ERR_FAILED, "%.600s", status + 6);
+    if (sscanf (status, "ok %7s %15s %u %u %llu", accel, how, &exit_status, &flags, &packed) != 5 || exit_status > 255)
+        return err_set (e, ERR_FAILED, "isolation qemu: the VM's keeper ended without a word (status %d)", wait);
+    box->accelerator = strcmp (accel, "kvm") == 0 ? "kvm" : "tcg";
+    box->start = strcmp (how, "resumed") == 0 ? "resumed" : "booted";
+    run->timed_out = flags & RESULT_TIMED_OUT;
+    run->out_of_memory = run->out_of_memory || (flags & RESULT_OUT_OF_MEMORY);
+    run->exit_status = flags & RESULT_NOT_PACKED ? 1 : exit_status;
+    return flags & RESULT_PACKED ? unpack (box, q, packed, e) : 0;
+}
+
+static void qemu_close (struct sandbox *box)
+{
+    struct qemu *q = box->own;
+    if (q) {
+        int *fds[] = { &q->plan.kernel, &q->plan.initramfs, &q->plan.image, &q->plan.input, &q->plan.output, &q->plan.output_read, &q->plan.ram };
+        for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+            fd_close (fds[i]);
+    }
+    free (q);
+    box->own = NULL;
+    if (box->area)
+        file_remove_tree (box->area, NULL);
+}
+
+const struct sandbox_driver sandbox_qemu = { .name = "qemu", .kind = ISOLATION_QEMU, .overhead = overhead, .processes = 128, .grace_ms = GRACE_MS, .probe = probe,
+                                             .version = vm_version, .open = qemu_open, .spawn = spawn, .ended = ended, .close = qemu_close };

@@ -1,0 +1,176 @@
+/* What a VM says, and what an image says of itself: strict, bounded, hostile; which driver a step gets. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/guest/guest.h"
+#include "worker/image_meta.h"
+#include "worker/sandbox.h"
+#include "worker/vm_talk.h"
+
+/* job.c is the guest's; what it calls where it fails is ours. */
+void broken (const char *fmt, ...)
+{
+    (void) fmt;
+    abort ();
+}
+
+Test (vm, records)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        int got;
+        size_t used;
+    } rows[] = {
+        { "", 0, 0, 0 },
+        { "as", 2, 0, 0 },
+        { "asR1", 4, 0, 0 },
+        { "asR1R\0\4\0\1\0\0\0", 12, 1, 12 },
+        { "asR1R\0\4\0\1\0\0\0more", 16, 1, 12 },
+        { "asR1S\0\0\0", 8, 1, 8 },
+        { "asR1E\0\x30\0", 8, 0, 0 },
+        { "asR2R\0\0\0", 8, -1, 0 },
+        { "xsR1", 4, -1, 0 },
+        { "x", 1, -1, 0 },
+        { "asR1X\0\0\0", 8, -1, 0 },
+        { "asR1R\1\0\0", 8, -1, 0 },
+        { "asR1E\0\xff\xff", 8, -1, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        unsigned kind;
+        struct bytes data;
+        size_t used = 0;
+        cr_assert_eq (talk_record (bytes_of (rows[i].bytes, rows[i].len), &kind, &data, &used), rows[i].got, "row %zu", i);
+        if (rows[i].got == 1)
+            cr_assert_eq (used, rows[i].used, "row %zu", i);
+    }
+}
+
+Test (vm, results)
+{
+    static const struct {
+        uint8_t status, flags;
+        uint64_t packed;
+        const char *text;
+        bool good;
+    } rows[] = {
+        { 0, RESULT_PACKED, 100, "", true },
+        { 1, 0, 0, "", true },
+        { 124, RESULT_TIMED_OUT, 0, "", true },
+        { 137, RESULT_OUT_OF_MEMORY, 0, "", true },
+        { 0, RESULT_NOT_PACKED, 0, "no more room", true },
+        { 0, 0, 0, "", false },                                  /* done, and no word of outputs */
+        { 0, RESULT_PACKED, 0, "", false },
+        { 1, RESULT_PACKED, 100, "", false },
+        { 0, RESULT_PACKED | RESULT_NOT_PACKED, 100, "", false },
+        { 0, RESULT_PACKED | 16, 100, "", false },
+        { 0, RESULT_PACKED | RESULT_TIMED_OUT, 100, "", false },
+        { 5, RESULT_TIMED_OUT, 0, "", false },
+        { 1, 0, 5, "", false },
+        { 1, 0, 0, "text where there is none", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t b[RESULT_HEAD + 64] = { rows[i].status, rows[i].flags };
+        struct talk_end end;
+        uint64_t log;
+        b[8] = (uint8_t) rows[i].packed;
+        b[16] = 3;
+        memcpy (b + RESULT_HEAD, rows[i].text, strlen (rows[i].text));
+        cr_assert_eq (talk_result (bytes_of (b, RESULT_HEAD + strlen (rows[i].text)), &end, &log), rows[i].good, "row %zu", i);
+        if (rows[i].good)
+            cr_assert (end.exit_status == rows[i].status && end.packed == rows[i].packed && log == 3 && !strcmp (end.why, rows[i].text));
+        for (size_t n = 0; n < RESULT_HEAD; n++)
+            cr_assert_not (talk_result (bytes_of (b, n), &end, &log));
+    }
+    uint8_t tricks[RESULT_HEAD + 8] = { 0, RESULT_NOT_PACKED };
+    struct talk_end end;
+    uint64_t log;
+    memcpy (tricks + RESULT_HEAD, "\033[31mred", 8);
+    cr_assert (talk_result (bytes_of (tricks, sizeof tricks), &end, &log) && !strchr (end.why, 033));
+}
+
+Test (vm, images_that_do_not_match_are_refused)
+{
+#define D "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    static const struct {
+        const char *json;
+        const char *why; /* NULL: fine */
+        bool bootable;
+    } rows[] = {
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", NULL, true },
+        { "{\"created-by\":\"assay image import\"}", NULL, false },
+        { "[]", "not an object", false },
+        { "{", "not an object", false },
+        { "{\"kernel\":\"" D "\",\"kernel\":\"" D "\"}", "not an object", false },
+        { "{\"kernel\":\"aa\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":1}", "CPU model host", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":1}", "CPU model", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":1}", "CPU model", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99}", "version 99", true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct image_meta m;
+        struct err e = ERR_INIT;
+        int rc = image_meta_parse (bytes_str (rows[i].json), &m, &e);
+        cr_assert_eq (rc, rows[i].why ? -1 : 0, "row %zu: %s", i, e.msg);
+        if (rows[i].why)
+            cr_assert (strstr (e.msg, rows[i].why) && e.kind == ERR_DAMAGED, "row %zu: %s", i, e.msg);
+        else
+            cr_assert_eq (m.bootable, rows[i].bootable);
+    }
+}
+
+Test (vm, what_the_guest_packs)
+{
+    char *listed[] = { (char *) "hello", (char *) "doc/*.1", (char *) "lib/", (char *) "a/b/c", NULL };
+    const struct job j = { .artifacts = listed, .artifact_count = 4 };
+    static const struct {
+        const char *path;
+        bool folder, wanted;
+    } rows[] = {
+        { "hello", false, true }, { "hello", true, true },   { "hello/x", false, true }, { "hell", false, false },    { "doc", true, true },    { "doc", false, false },
+        { "doc/x.1", false, true }, { "doc/x.2", false, false }, { "doc/.1", false, false }, { "doc/x.1/deep", false, true }, { "lib", true, true }, { "lib/x/y", false, true },
+        { "a", true, true },      { "a/b", true, true },     { "a/b", false, false },    { "a/b/c", false, true },    { "a/x", true, false },   { "other", true, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_assert_eq (job_wants (&j, rows[i].path, rows[i].folder), rows[i].wanted, "%s", rows[i].path);
+}
+
+Test (vm, the_driver_is_never_weaker_than_asked_for)
+{
+    static const struct {
+        const char *list;
+        unsigned offered, least;
+        bool bootable;
+        unsigned got;
+        bool network;
+    } rows[] = {
+        { "qemu", ISOLATION_QEMU, ISOLATION_BWRAP, true, ISOLATION_QEMU },
+        { "qemu", ISOLATION_QEMU, ISOLATION_BWRAP, false, 0 },
+        { "qemu bwrap", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_BWRAP, true, ISOLATION_QEMU },
+        { "qemu bwrap", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_BWRAP, false, ISOLATION_BWRAP },
+        { "qemu bwrap", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_QEMU, false, 0 },
+        { "bwrap qemu", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_BWRAP, true, ISOLATION_BWRAP },
+        { "bwrap qemu", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_QEMU, true, ISOLATION_QEMU },
+        { "qemu bwrap", ISOLATION_BWRAP, ISOLATION_QEMU, true, 0 },
+        { "bwrap", ISOLATION_BWRAP, ISOLATION_QEMU, true, 0 },
+        { "bwrap", ISOLATION_BWRAP, ISOLATION_BWRAP, false, ISOLATION_BWRAP },
+        { "none", ISOLATION_NONE, ISOLATION_BWRAP, true, 0 },
+        { "bwrap", ISOLATION_BWRAP, ISOLATION_BWRAP, true, ISOLATION_BWRAP, true },
+        { "none", ISOLATION_NONE, ISOLATION_NONE, true, 0, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct conf c = { .isolation = (char *) (uintptr_t) rows[i].list };
+        struct err e = ERR_INIT;
+        cr_assert_eq (sandbox_choose (&c, rows[i].offered, &(struct sandbox_needs){ rows[i].least, rows[i].bootable, rows[i].network }, &e), rows[i].got, "row %zu", i);
+        cr_assert_eq (rows[i].got == 0, *e.msg != 0, "row %zu", i);
+    }
+    unsigned kinds[CONF_DRIVERS];
+    static const char *const bad[] = { "", " ", "quemu", "qemu bwrap none qemu", "qemu,x" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct conf c = { .isolation = (char *) (uintptr_t) bad[i] };
+        cr_assert_eq (conf_drivers (&c, kinds), 0, "%s", bad[i]);
+    }
+}
