@@ -9,7 +9,9 @@
 #include "base/file.h"
 
 #define HOPS_MAX 32 /* of symlinks on the way to a file */
-#define PRODUCTS_MAX 131072u
+#define PRODUCTS_MAX 131072u           /* entries looked at, each as often as a symlink leads to it */
+#define NAMES_MAX (LINK_MAX / 2)       /* bytes of their names */
+#define PARTS_MAX (UINT64_C (1) << 21) /* of paths, walked while symlinks are followed */
 
 /* ---- keys ---- */
 
@@ -61,14 +63,14 @@ find (const struct manifest *m, const char *path)
     return m->n == 0 ? NULL : bsearch (path, m->v, m->n, sizeof *m->v, by_path);
 }
 
-/* What a path leads to, as the kernel would walk it; NULL where it leads nowhere, or to the root. */
+/* What a path leads to, as the kernel would walk it; NULL where it leads nowhere, or to the root. *parts counts what it cost. */
 static const struct manifest_entry *
-resolve (const struct manifest *m, const char *path)
+resolve (const struct manifest *m, const char *path, uint64_t *parts)
 {
     CLEANUP (free_ptr) char *rest = xstrdup (path);
     BUF (at);
 
-    for (unsigned hops = 0; hops < HOPS_MAX;) {
+    for (unsigned hops = 0; hops < HOPS_MAX && ++*parts <= PARTS_MAX;) {
         char *part = rest, *end = part + strcspn (part, "/");
         bool last = *end == '\0';
         size_t before = at.len;
@@ -106,11 +108,13 @@ sha256 (const struct digest *d)
     return json_pack ("{s:s}", "sha256", digest_hex (d, hex));
 }
 
-/* in-toto follows symlinks to folders as well: what is below `real` is seen once more below `shown`. */
+/* in-toto follows symlinks to folders as well: what is below `real` is seen once more below `shown`. Two symlinks in each folder to the next
+ * one double the paths with each, so that it is paths that are counted, whether or not there is a file at their end. */
 struct walk {
     const struct manifest *m;
     json_t *out;
-    size_t count;
+    size_t count, names;
+    uint64_t parts;
 };
 
 static int
@@ -134,14 +138,16 @@ walk (struct walk *w, const char *real, const char *shown, unsigned depth, struc
         if (len > 0 && entry->path[len] != '/')
             continue; /* "a-b", among those below "a" */
         CLEANUP (free_ptr) char *name = xasprintf ("%s%s", shown, entry->path + len);
-        if (entry->type == 'l' && (to = resolve (w->m, entry->path)) != NULL && to->type == 'd') {
+        w->names += strlen (name);
+        if (++w->count > PRODUCTS_MAX || w->names > NAMES_MAX)
+            return err_code (e, EC_OVERSIZED, "no in-toto link: more than %u paths, or %u bytes of them", PRODUCTS_MAX, NAMES_MAX);
+        if (entry->type == 'l' && (to = resolve (w->m, entry->path, &w->parts)) != NULL && to->type == 'd') {
             if (walk (w, to->path, name, depth + 1, e) == -1)
                 return -1;
-        } else if (to != NULL && to->type != 'd') {
-            if (++w->count > PRODUCTS_MAX)
-                return err_code (e, EC_OVERSIZED, "no in-toto link: more than %u files", PRODUCTS_MAX);
+        } else if (to != NULL && to->type != 'd')
             json_object_set_new (w->out, name, sha256 (&to->digest));
-        }
+        if (w->parts > PARTS_MAX)
+            return err_code (e, EC_OVERSIZED, "no in-toto link: its symlinks are too long a way");
     }
     return 0;
 }
@@ -149,7 +155,7 @@ walk (struct walk *w, const char *real, const char *shown, unsigned depth, struc
 static json_t *
 products (const struct manifest *m, struct err *e)
 {
-    struct walk w = { m, json_object (), 0 };
+    struct walk w = { .m = m, .out = json_object () };
 
     if (walk (&w, "", "", 0, e) == -1) {
         json_decref (w.out);

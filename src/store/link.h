@@ -8,7 +8,7 @@
  * begins with "DSSEv1". Two workers with the same inputs and the same outcome sign the same text.
  *
  * Products are the artifact's files with their SHA-256, symlinks followed, as in-toto records them; an artifact whose symlinks lead into
- * themselves has no link. Materials are the commit, the recipe and the artifacts read; the image is in the environment, as owners may agree across
+ * themselves, or to more than 131072 paths, has no link: it is a build that makes it, and whoever writes the link must come to an end. Materials are the commit, the recipe and the artifacts read; the image is in the environment, as owners may agree across
  * images. Pure; jansson. Errors: EC_MALFORMED, EC_OVERSIZED with what is wrong.
  */
 #ifndef ASSAY_STORE_LINK_H

@@ -2,6 +2,7 @@
 #include "store/link.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,59 @@ Test (link, symlinks_that_lead_into_themselves_have_none)
     finish (&m);
     cr_assert_eq (link_text (&r, &m, &text, &e), 0, "a loop of links leads nowhere");
     cr_assert_null (strstr (buf_str (&text), "\"p\""));
+    manifest_release (&m);
+}
+
+/* A build's own artifact must not keep its worker, or whoever verifies it, busy for ever. */
+Test (link, paths_that_double_with_each_folder_come_to_an_end, .timeout = 60)
+{
+    struct manifest m;
+    struct result r;
+    struct err e = ERR_INIT;
+    BUF (text);
+    manifest_init (&m);
+    for (int i = 0; i < 32; i++) {
+        char folder[32], link[32], target[32];
+        (void) snprintf (folder, sizeof folder, "d%02d", i);
+        add (&m, folder, 'd', "");
+        for (int k = 0; k < 2 && i < 31; k++) {
+            (void) snprintf (link, sizeof link, "d%02d/%d", i, k);
+            (void) snprintf (target, sizeof target, "../d%02d", i + 1);
+            add (&m, link, 'l', target);
+        }
+    }
+    finish (&m);
+    fill (&r);
+    cr_assert_eq (link_text (&r, &m, &text, &e), -1);
+    cr_assert_eq (e.code, EC_OVERSIZED, "%s", e.msg);
+    manifest_release (&m);
+}
+
+/* The longest way that a path and its symlinks can be, again and again. */
+Test (link, symlinks_that_are_a_long_way_come_to_an_end, .timeout = 60)
+{
+    struct manifest m;
+    struct result r;
+    struct err e = ERR_INIT;
+    BUF (text);
+    BUF (folder);
+    BUF (up);
+    manifest_init (&m);
+    for (int i = 0; i < 160; i++) {
+        buf_addf (&folder, "%sa", i ? "/" : "");
+        buf_adds (&up, "../");
+        add (&m, buf_str (&folder), 'd', "");
+    }
+    for (int i = 0; i < 2000; i++) {
+        char *link = xasprintf ("%s/%04d", buf_str (&folder), i), *target = xasprintf ("%s%s/%04d", buf_str (&up), buf_str (&folder), i + 1);
+        add (&m, link, 'l', target);
+        free (link);
+        free (target);
+    }
+    finish (&m);
+    fill (&r);
+    cr_assert_eq (link_text (&r, &m, &text, &e), -1);
+    cr_assert_eq (e.code, EC_OVERSIZED, "%s", e.msg);
     manifest_release (&m);
 }
 
