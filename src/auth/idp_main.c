@@ -70,7 +70,7 @@ static void tell (struct server *s, int64_t now)
             struct err e = ERR_INIT;
             BUF (part);
             idp_part (s->idp, w->next, 0, &part);
-            keep = net_send (s->router, bytes_of (w->route, w->route_len), buf_bytes (&part), &e) == 0;
+            keep = net_answer (s->router, bytes_of (w->route, w->route_len), w->peer, &part, &e) == 0;
             w->next = roster_seq (idp_roster (s->idp)) + 1;
         }
         if (!keep)
@@ -119,7 +119,7 @@ static void turn (struct server *s)
         if (e.kind != ERR_NONE)
             complain (s, &in, &e);
         struct err lost = ERR_INIT;
-        if (in.route_len && net_send (s->router, bytes_of (in.route, in.route_len), buf_bytes (&answer), &lost) == -1)
+        if (in.route_len && net_answer (s->router, bytes_of (in.route, in.route_len), in.peer, &answer, &lost) == -1)
             log_debug ("answer not sent reason=%s", lost.msg);
         if (got == 1)
             net_in_release (&in);

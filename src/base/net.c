@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -325,6 +327,84 @@ int net_send_take (zsock_t *z, struct bytes route, struct buf *frame, struct err
     }
     *frame = (struct buf){ NULL, 0, 0 };
     if ((!route.p || zmq_send (s, route.p, route.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) != -1) && zmq_msg_send (&m, s, ZMQ_DONTWAIT) != -1)
+        return 0;
+    int rc = not_sent (e);
+    zmq_msg_close (&m);
+    return rc;
+}
+
+/* ---- what peers have not read ---- */
+
+struct owed { /* of one key; free to be another's when nothing is left. Never moved: libzmq's threads count down in it */
+    uint8_t peer[32];
+    atomic_size_t bytes;
+};
+struct counted {
+    struct owed *of;
+    size_t len;
+};
+static pthread_mutex_t owed_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct owed **owed;
+static size_t owed_count;
+
+/* The key's, or with `len` one that is its from now on. */
+static struct owed *owed_of (const uint8_t peer[32], size_t len)
+{
+    struct owed *found = NULL, *unused = NULL;
+    pthread_mutex_lock (&owed_lock);
+    for (size_t i = 0; i < owed_count && !found; i++)
+        if (atomic_load (&owed[i]->bytes) == 0)
+            unused = owed[i];
+        else if (memcmp (owed[i]->peer, peer, 32) == 0)
+            found = owed[i];
+    if (!found && len) {
+        if (!unused) {
+            owed = xrealloc (owed, (owed_count + 1) * sizeof (struct owed *));
+            unused = owed[owed_count++] = xcalloc (1, sizeof *unused);
+        }
+        found = unused;
+        memcpy (found->peer, peer, 32);
+    }
+    if (found)
+        atomic_fetch_add (&found->bytes, len);
+    pthread_mutex_unlock (&owed_lock);
+    return found;
+}
+
+bool net_owes (const uint8_t peer[32])
+{
+    const struct owed *o = owed_of (peer, 0);
+    return o && atomic_load (&o->bytes) >= NET_OWED_MAX;
+}
+
+static void free_counted (void *data, void *hint)
+{
+    struct counted *c = hint;
+    atomic_fetch_sub (&c->of->bytes, c->len);
+    free (c);
+    free (data);
+}
+
+int net_answer (zsock_t *z, struct bytes route, const uint8_t peer[32], struct buf *frame, struct err *e)
+{
+    void *s = zsock_resolve (z);
+    zmq_msg_t m;
+    if (net_owes (peer)) {
+        buf_release (frame);
+        return err_code (e, EC_BUSY, "the peer does not read what it asked for");
+    }
+    if (frame->len == 0)
+        return net_send_take (z, route, frame, e);
+    struct counted *c = xmalloc (sizeof *c);
+    c->len = frame->len;
+    c->of = owed_of (peer, c->len);
+    if (zmq_msg_init_data (&m, frame->p, frame->len, free_counted, c) == -1) {
+        free_counted (frame->p, c);
+        *frame = (struct buf){ NULL, 0, 0 };
+        return err_code (e, EC_INTERNAL, "send: %s", zmq_strerror (zmq_errno ()));
+    }
+    *frame = (struct buf){ NULL, 0, 0 };
+    if (zmq_send (s, route.p, route.len, ZMQ_DONTWAIT | ZMQ_SNDMORE) != -1 && zmq_msg_send (&m, s, ZMQ_DONTWAIT) != -1)
         return 0;
     int rc = not_sent (e);
     zmq_msg_close (&m);

@@ -19,6 +19,8 @@
 
 #define NET_FRAME_MAX (4u << 20) /* bytes; the largest message of the protocol with room to spare */
 
+#define NET_OWED_MAX (96u << 20)
+
 struct net_key {         /* one CURVE key pair, raw */
     uint8_t pub[32];
     uint8_t *sec;        /* 32 bytes in locked memory, owned by its loader */
@@ -53,6 +55,10 @@ void net_in_move (struct net_in *to, struct net_in *from); /* from is as after a
 int net_send (zsock_t *s, struct bytes route, struct bytes frame, struct err *e);
 /* The same, of a buffer that is the socket's from here on, also on failure: large ones go out without being copied. */
 int net_send_take (zsock_t *s, struct bytes route, struct buf *frame, struct err *e);
+/* A router's answer to a peer: as net_send_take, and counted. High water marks count messages, and an answer may have megabytes: so of all that goes to
+ * one key, over all its connections, at most NET_OWED_MAX waits for it to read. Beyond that EC_BUSY; net_owes tells so before the work is done. */
+int net_answer (zsock_t *s, struct bytes route, const uint8_t peer[32], struct buf *frame, struct err *e);
+bool net_owes (const uint8_t peer[32]);
 /* Wait until readable or timeout (ms, -1 for ever). true: readable. */
 bool net_wait (zsock_t *s, int timeout_ms);
 

@@ -12,6 +12,7 @@
 #include "broker/server.h"
 
 #define FOLLOWERS_MAX 1024u
+#define FOLLOWERS_EACH 64u /* of one principal, so that the others have a place */
 #define FOLLOW_MS 60000
 #define PART 65536u
 #define PARTS_A_TURN 16u
@@ -88,6 +89,11 @@ int on_log_get (struct ask *a, struct err *e)
         rc = state_leases_of (s->state, c.step.key, later, &x, e);
     if (rc == 0 && !x.found && !q->follow)
         rc = err_code (e, EC_NOT_FOUND, *worker ? "%s has not worked on that step" : "nobody has worked on that step yet", worker);
+    size_t own = 0;
+    for (size_t i = 0; i < s->follower_count; i++)
+        own += memcmp (s->followers[i].peer, a->peer, 32) == 0;
+    if (rc == 0 && own >= FOLLOWERS_EACH)
+        rc = err_code (e, EC_BUSY, "%s reads %zu logs already", a->sender->name, own);
     if (rc == 0 && s->follower_count == FOLLOWERS_MAX)
         rc = err_code (e, EC_BUSY, "%u readers of logs are there", FOLLOWERS_MAX);
     if (rc == 0) {
@@ -131,7 +137,7 @@ static int pump_one (struct server *s, struct follower *f)
     const struct principal *p = roster_by_transport (realm_roster (s->rl), f->peer);
     if (!p || !principal_good (p) || time_mono_ms () > f->until)
         return -1;
-    if (digest_zero (&f->lease))
+    if (digest_zero (&f->lease) || net_owes (f->peer))
         return 0;
     if (state_lease_get (s->state, &f->lease, &l, &e) != 1)
         return -1;
@@ -151,7 +157,7 @@ static int pump_one (struct server *s, struct follower *f)
     m.u.log_part.end = last;
     m.u.log_part.truncated = size >= (uint64_t) s->conf.max_log;
     msg_encode (&m, &frame);
-    if (net_send (s->router, bytes_of (f->route.id, f->route.len), buf_bytes (&frame), &e) == -1)
+    if (net_answer (s->router, bytes_of (f->route.id, f->route.len), f->peer, &frame, &e) == -1)
         return e.code == EC_BUSY ? 0 : -1;
     f->offset += (uint64_t) n;
     f->until = time_mono_ms () + FOLLOW_MS;

@@ -59,6 +59,7 @@ static void sign_one (struct server *s, size_t i)
 void ask_reply (const struct ask *a, const struct msg *m)
 {
     send_later (a->s, &a->route, m);
+    a->s->outs[a->s->out_count - 1].peer = a->peer;
 }
 
 static void refuse (struct server *s, const struct route *to, uint64_t request, const struct err *bad)
@@ -90,7 +91,8 @@ static void send_one (struct server *s, struct out *o)
             log_debug ("an event is not published reason=%s", e.msg);
         return;
     }
-    if (net_send_take (s->router, bytes_of (o->route.id, o->route.len), &o->frame, &e) == 0)
+    struct bytes to = bytes_of (o->route.id, o->route.len);
+    if ((o->peer ? net_answer (s->router, to, o->peer, &o->frame, &e) : net_send_take (s->router, to, &o->frame, &e)) == 0)
         return;
     log_debug ("an answer is not sent reason=%s", e.msg);
     /* A worker that cannot be reached is gone: its leases go elsewhere with the next tick. */
@@ -196,6 +198,8 @@ static int dispatch (struct ask *a, struct err *e)
         if (handlers[i].type == a->m->type) {
             if (!(msg_senders (a->m->type) & a->sender->roles))
                 return err_code (e, EC_NOT_ALLOWED, "%s may not send %s", a->sender->name, msg_name (a->m->type));
+            if (a->m->request && net_owes (a->peer))
+                return err_code (e, EC_BUSY, "%s does not read what it asked for", a->sender->name);
             return handlers[i].writes ? guarded (a->s, call, &(struct handled){ a, handlers[i].handler }, e) : handlers[i].handler (a, e);
         }
     return err_code (e, EC_UNEXPECTED, "a broker does not take %s", msg_name (a->m->type));

@@ -55,6 +55,7 @@ struct strikes {                /* a worker that did not do what it took, again 
 
 struct out {                    /* to send after the commit */
     struct route route;
+    const uint8_t *peer;        /* whose request it answers, until the turn ends; NULL: nobody's */
     uint64_t request;           /* for the error that replaces it; 0: nobody waits for it */
     bool publish;
     char topic[130];

@@ -201,10 +201,11 @@ static int cmd_flood (char **v)
     int64_t until = time_mono_ms () + atol (v[2]) * 1000;
     unsigned long sent = 0;
     while (time_mono_ms () < until) {
-        struct msg m = MSG_INIT (status_get, client_request (c)), g = MSG_INIT (roster_get, client_request (c));
+        struct msg m = MSG_INIT (status_get, client_request (c)), g = MSG_INIT (roster_get, client_request (c)), r = MSG_INIT (replay, client_request (c));
         g.u.roster_get.from = 1;
         m.u.status_get.limit = 200;
-        if (client_send (c, sent % 2 && role_of (v[1]) == ROLE_IDP ? &g : &m, &e) == 0)
+        r.u.replay.from = 1; /* what has the largest answer */
+        if (client_send (c, sent % 2 ? (role_of (v[1]) == ROLE_IDP ? &g : &r) : &m, &e) == 0)
             sent++;
         else
             poll (NULL, 0, 1);

@@ -138,6 +138,8 @@ on_get_open (struct ask *a, struct err *e)
     BUF (raw);
     int64_t until;
 
+    if (net_owes (a->in->peer))
+        return err_code (e, EC_BUSY, "%s does not read what it asked for", a->sender->name);
     if (may_read (a, g, &until, e) == -1)
         return -1;
     if (gc_manifest (s->cas, &g->artifact, &raw, e) == -1)
@@ -196,6 +198,8 @@ on_get_next (struct ask *a, struct err *e)
         return err_code (e, EC_UNEXPECTED, "the artifact is not open on this connection (get_open first)");
     if (r->until <= time_now_us ())
         return err_code (e, EC_EXPIRED, "the lease is over");
+    if (net_owes (a->in->peer))
+        return err_code (e, EC_BUSY, "%s does not read what it asked for", a->sender->name);
     if (g->offset > r->total)
         return err_code (e, EC_MALFORMED, "offset beyond the end of the artifact");
     r->touched = time_mono_ms ();

@@ -30,7 +30,13 @@ reply (struct server *s, const uint8_t *route, size_t route_len, const struct ms
 int
 ask_reply (const struct ask *a, struct msg *m)
 {
-    return reply (a->s, a->in->route, a->in->route_len, m);
+    struct err e = ERR_INIT;
+    BUF (frame);
+
+    msg_encode (m, &frame);
+    if (net_answer (a->s->router, bytes_of (a->in->route, a->in->route_len), a->in->peer, &frame, &e) == -1)
+        log_debug ("answer not sent type=%s reason=%s", msg_name (m->type), e.msg);
+    return 0; /* a peer that is gone asks again */
 }
 
 void

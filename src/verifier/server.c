@@ -209,7 +209,7 @@ static void answer (struct server *s, const struct net_in *in, const struct msg 
     BUF (frame);
     struct err e = ERR_INIT;
     msg_encode (m, &frame);
-    if (net_send (s->router, bytes_of (in->route, in->route_len), buf_bytes (&frame), &e) == -1)
+    if (net_answer (s->router, bytes_of (in->route, in->route_len), in->peer, &frame, &e) == -1)
         log_debug ("answer not sent reason=%s", e.msg);
 }
 
@@ -452,6 +452,8 @@ static void on_question (struct server *s, struct net_in *in, int got, struct er
             rc = err_code (e, EC_UNKNOWN_KEY, "this key is not in the roster");
         else if (!principal_good (p))
             rc = err_code (e, EC_REVOKED, "%s is revoked", p->name);
+        else if (net_owes (in->peer))
+            rc = err_code (e, EC_BUSY, "%s does not read what it asked for", p->name);
         else if ((rc = msg_decode (in->data, &m, e)) == 0) {
             decoded = true;
             rc = handle (s, in, &m, p, e);

@@ -48,6 +48,12 @@ mkdir /out/dir; echo x > /out/tool; cp /out/tool /out/dir/tool; chmod 4755 /out/
 S
 expect 0 assay get "$id/setuid" -d "$scratch/got"
 [ "$(stat -c %a "$scratch/got/tool")" = 755 ] || fail "mode $(stat -c %a "$scratch/got/tool")"
+step 0 doubling 'doubled' '[tree]' <<'S' # 2^30 paths, for who follows all links: the worker, and who verifies
+echo doubled; mkdir -p /out/tree/d40; cd /out/tree; i=10; while [ $i -lt 40 ]; do mkdir d$i; ln -s ../d$((i + 1)) d$i/a; ln -s ../d$((i + 1)) d$i/b; i=$((i + 1)); done
+S
+expect 0 assay get "$id/doubling" -d "$scratch/got3"
+expect 0 assay attest "$id/doubling" -o "$scratch/doubling.bundle" --roster "$scratch/roster"
+expect 0 assay verify --root "$realm/realm.ini" "$scratch/roster" "$scratch/doubling.bundle" "$scratch/got3"
 step 0 inside 'packed' '[a, link, dir]' <<'S'
 echo packed; mkdir -p /out/dir; echo a > /out/a; ln -s a /out/link; ln -s ../a /out/dir/up; ln /out/a /out/dir/hard
 S

@@ -2,7 +2,9 @@
 #include "base/net.h"
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <sodium.h>
+#include <string.h>
 
 static uint8_t secrets[3][32];
 static struct net_key key[3];
@@ -52,6 +54,65 @@ Test (net, only_admitted_keys_get_in_and_are_named, .timeout = 60)
     cr_assert_eq (e.code, EC_NOT_FOUND);
     zsock_destroy (&good);
     zsock_destroy (&bad);
+    zsock_destroy (&server);
+    net_stop ();
+}
+
+static bool answer (zsock_t *server, const struct net_in *to, struct err *e)
+{
+    struct buf frame = { 0 };
+    memset (buf_grow (&frame, 1 << 20), 'x', 1 << 20);
+    return net_answer (server, bytes_of (to->route, to->route_len), to->peer, &frame, e) == 0;
+}
+
+/* Marks count messages. Whoever asks and does not read must not make us keep thousands of large ones, on one connection or on many. */
+Test (net, what_a_peer_does_not_read_is_bounded_by_its_key, .timeout = 120)
+{
+    struct err e = ERR_INIT;
+    struct net_in in[3];
+    zsock_t *client[3];
+    size_t kept = 0, read = 0;
+    start ();
+    uint8_t both[2][32];
+    memcpy (both[0], key[1].pub, 32);
+    memcpy (both[1], key[2].pub, 32);
+    net_admit ((const uint8_t (*)[32]) both, 2);
+    zsock_t *server = net_router ("tcp://127.0.0.1:*", &key[0], 10000, &e);
+    for (int i = 0; i < 3; i++) { /* two connections of one key, one of another */
+        client[i] = net_dealer (net_endpoint (server), key[0].pub, &key[i < 2 ? 1 : 2], 1, &e);
+        cr_assert_eq (net_send (client[i], bytes_of (NULL, 0), bytes_str ("ask"), &e), 0);
+        cr_assert (net_wait (server, 10000) && net_recv (server, &in[i], &e) == 1);
+        net_in_release (&in[i]);
+    }
+    for (int i = 0; i < 4000 && answer (server, &in[i % 2], &e); i++)
+        kept++;
+    cr_assert_eq (e.code, EC_BUSY, "%s", e.msg);
+    cr_assert_leq (kept, 2 * (NET_OWED_MAX >> 20), "%zu MiB", kept); /* with what lies in the system's buffers */
+    cr_assert (net_owes (key[1].pub) && !net_owes (key[2].pub));
+    cr_assert (answer (server, &in[2], &e), "another pays for it: %s", e.msg);
+    struct net_in got;
+    while (read < kept) {
+        bool any = false;
+        for (int i = 0; i < 2; i++)
+            if (net_recv (client[i], &got, &e) == 1) {
+                net_in_release (&got);
+                any = true;
+                read++;
+            }
+        if (!any)
+            poll (NULL, 0, 1);
+    }
+    cr_assert_not (net_owes (key[1].pub));
+    cr_assert (answer (server, &in[0], &e), "%s", e.msg);
+    /* What a connection did not read goes with it. */
+    while (answer (server, &in[1], &e)) {
+    }
+    cr_assert (net_owes (key[1].pub));
+    zsock_destroy (&client[0]);
+    zsock_destroy (&client[1]);
+    while (net_owes (key[1].pub))
+        poll (NULL, 0, 1);
+    zsock_destroy (&client[2]);
     zsock_destroy (&server);
     net_stop ();
 }
