@@ -5,11 +5,27 @@
 #include <sodium.h>
 #include <string.h>
 
+static char *decimal (char *end, size_t v)
+{
+    do
+        *--end = (char) ('0' + v % 10);
+    while (v /= 10);
+    return end;
+}
+
+/* Made for each signature that is checked, and each id: one allocation, no format. */
 static void pae (struct buf *out, struct bytes type, struct bytes body)
 {
-    buf_addf (out, "DSSEv1 %zu ", type.len);
+    char n[24], *end = n + sizeof n - 1, *at;
+    *end = ' ';
+    buf_room (out, 7 + 2 * sizeof n + type.len + body.len);
+    buf_adds (out, "DSSEv1 ");
+    at = decimal (end, type.len);
+    buf_add (out, at, (size_t) (end + 1 - at));
     buf_add (out, type.p, type.len);
-    buf_addf (out, " %zu ", body.len);
+    buf_adds (out, " ");
+    at = decimal (end, body.len);
+    buf_add (out, at, (size_t) (end + 1 - at));
     buf_add (out, body.p, body.len);
 }
 

@@ -293,33 +293,48 @@ void base64_add (struct buf *out, struct bytes b)
     out->len--; /* the NUL */
 }
 
+#define NO 0x40 /* set where a byte is no letter of base64 */
+
+static uint8_t base64_value (uint8_t c)
+{
+    static const uint8_t after[256] = { /* one more than its value; 0, and so 0xff: no letter */
+        ['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+        ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+        ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, ['+'] = 63, ['/'] = 64
+    };
+    return (uint8_t) (after[c] - 1);
+}
+
+/* One pass, and strict: EVP_DecodeBlock takes white space at both ends, '=' for a letter and bits that are in no byte, so that all would be read
+ * twice. */
 bool base64_decode (struct bytes text, struct buf *out)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     if (text.len == 0)
         return true;
     if (text.len % 4 || text.len > INT32_MAX)
         return false;
-    size_t pad = text.p[text.len - 1] != '=' ? 0 : text.p[text.len - 2] != '=' ? 1 : 2, n = text.len / 4 * 3;
-    /* EVP_DecodeBlock takes white space at both ends, and '=' for a letter */
-    for (size_t i = 0; i < text.len - pad; i++) {
-        uint8_t c = text.p[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
-            return false;
+    size_t pad = text.p[text.len - 1] != '=' ? 0 : text.p[text.len - 2] != '=' ? 1 : 2, n = text.len / 4 * 3 - pad, letters = text.len - pad;
+    uint8_t *at = buf_grow (out, n), seen = 0;
+    size_t i = 0;
+    for (; i + 4 <= letters; i += 4, at += 3) {
+        uint8_t a = base64_value (text.p[i]), b = base64_value (text.p[i + 1]), c = base64_value (text.p[i + 2]), d = base64_value (text.p[i + 3]);
+        seen |= a | b | c | d;
+        at[0] = (uint8_t) (a << 2 | b >> 4);
+        at[1] = (uint8_t) (b << 4 | c >> 2);
+        at[2] = (uint8_t) (c << 6 | d);
     }
-    /* and bits that are in no byte */
-    if (pad) {
-        size_t last = (size_t) (strchr (letters, text.p[text.len - 1 - pad]) - letters);
-        if (last & (pad == 1 ? 3 : 15))
-            return false;
+    if (pad) { /* two letters or three are left; their last bits are in no byte */
+        uint8_t a = base64_value (text.p[i]), b = base64_value (text.p[i + 1]), c = pad == 1 ? base64_value (text.p[i + 2]) : 0;
+        seen |= a | b | c;
+        at[0] = (uint8_t) (a << 2 | b >> 4);
+        if (pad == 1)
+            at[1] = (uint8_t) (b << 4 | c >> 2);
+        if (pad == 1 ? c & 3 : b & 15)
+            seen |= NO;
     }
-    uint8_t *at = buf_grow (out, n);
-    if (EVP_DecodeBlock (at, text.p, (int) text.len) != (int) n) {
+    if (seen & NO)
         out->len -= n;
-        return false;
-    }
-    out->len -= pad;
-    return true;
+    return !(seen & NO);
 }
 
 /* Length of the well-formed sequence at p (RFC 3629), or 0. */

@@ -698,7 +698,7 @@ int ledger_tally (struct ledger *l, int64_t step, unsigned round, int (*each) (v
 
 void ledger_to_read (struct ledger *l)
 {
-    (void) sqlite3_exec (l->sql, "PRAGMA mmap_size=1099511627776;", NULL, NULL, NULL);
+    (void) sqlite3_exec (l->sql, "PRAGMA mmap_size=1099511627776; BEGIN;", NULL, NULL, NULL);
 }
 
 uint64_t ledger_next_index (struct ledger *l)

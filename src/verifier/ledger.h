@@ -74,7 +74,8 @@ int64_t ledger_roster_at (struct ledger *l);
 
 /* result: the worker's DSSE envelope. Returns 1 added, 0 when that lease has voted. */
 int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struct ledger_vote *v, struct bytes result, struct err *e);
-/* The same file is opened to be read from end to end: through the page cache, without copies. */
+/* The same file is opened to be read from end to end: through the page cache, without copies, and all of it as it is at the first read, without
+ * locks for each. It is closed without having been written to. */
 void ledger_to_read (struct ledger *l);
 /* Votes of the step's round, in order of lease id; ledger_tally: without their results, which a decision does not need. */
 int ledger_tally (struct ledger *l, int64_t step, unsigned round, int (*each) (void *arg, const struct ledger_vote *v, struct bytes none), void *arg, struct err *e);

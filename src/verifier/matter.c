@@ -100,6 +100,25 @@ static int count_vote (void *arg, const struct ledger_vote *v, struct bytes resu
     return 0;
 }
 
+struct looked_at {
+    const struct matter *m;
+    struct counted *c;
+};
+
+static int look_and_count (void *arg, const struct ledger_vote *v, struct bytes result)
+{
+    struct looked_at *x = arg;
+    int stop = x->m->look (x->m->look_arg, v, result);
+    return stop ? stop : count_vote (x->c, v, result);
+}
+
+static int read_votes (const struct judge *j, const struct matter *m, struct counted *c, struct err *e)
+{
+    if (m->look)
+        return ledger_votes (j->ledger, m->step.key, m->step.round, look_and_count, &(struct looked_at){ m, c }, e);
+    return ledger_tally (j->ledger, m->step.key, m->step.round, count_vote, c, e);
+}
+
 static int count_reader (void *arg, const char *owner)
 {
     struct counted *c = arg;
@@ -154,7 +173,7 @@ int matter_decide (const struct judge *j, const struct matter *m, struct reading
         return -1;
     c->roster = j->roster;
     c->reading = r;
-    if (ledger_tally (j->ledger, m->step.key, m->step.round, count_vote, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
+    if (read_votes (j, m, c, e) == -1 || ledger_readers (j->ledger, m->step.key, m->step.round, count_reader, c, e) == -1)
         return -1;
     c->votes = xcalloc (c->n, sizeof *c->votes);
     for (size_t i = 0; i < c->n; i++)

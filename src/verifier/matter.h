@@ -19,6 +19,8 @@ struct matter {
     const struct msg_submission_body *sub;
     const struct msg_step *recipe;
     struct policy policy;
+    int (*look) (void *arg, const struct ledger_vote *v, struct bytes result); /* may be NULL: sees each vote with its result before it is counted */
+    void *look_arg;
 };
 
 /* 1 found and opened, 0 not known, -1. Release it in each case. */

@@ -55,13 +55,11 @@ static int look_at (void *arg, const struct ledger_vote *v, struct bytes result)
 
 static int look_at_step (struct hall *h, const struct judge *j, const struct ledger_step *s, struct recount *sum, struct err *e)
 {
-    struct matter m = { .step = *s };
+    struct matter m = { .step = *s, .look = look_at, .look_arg = &(struct looking){ h, s, sum } };
     struct reading reading;
     struct counted c = { .n = 0 };
     struct decision d;
     sum->steps++;
-    if (ledger_votes (j->ledger, s->key, s->round, look_at, &(struct looking){ h, s, sum }, e) == -1)
-        return -1;
     int rc = matter_open (j, &m, e);
     if (rc == 0) {
         struct err why = ERR_INIT;
@@ -138,6 +136,7 @@ int recount (const char *path, const struct roster *r, unsigned threads, void (*
     memset (out, 0, sizeof *out);
     if (ledger_open (&h.ledger, path, e) == -1)
         return -1;
+    ledger_to_read (h.ledger);
     pthread_mutex_init (&h.lock, NULL);
     while (started + 1 < threads && pthread_create (&ids[started], NULL, count_on, &h) == 0)
         started++;
