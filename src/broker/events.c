@@ -10,7 +10,6 @@
 
 #define REPLAY_BYTES (2u << 20) /* of events in one answer; a single larger one still goes, alone */
 #define REPLAY_MAX 512u
-#define REPLAY_LOOK 20000u      /* events of other projects passed over in one answer */
 
 int event_add (struct server *s, const struct event_fields *f, uint64_t *seq, struct err *e)
 {
@@ -53,18 +52,20 @@ struct replayed {
     struct bytes project;
     struct bytes list[REPLAY_MAX];
     struct buf own[REPLAY_MAX];
-    size_t n, bytes, limit, looked;
+    size_t n, bytes, limit, passed, pass_max;
     uint64_t next;
 };
 
 static int replay_one (void *arg, uint64_t seq, const char *project, struct bytes body)
 {
     struct replayed *r = arg;
-    if (r->n == r->limit || (r->n && r->bytes + body.len > REPLAY_BYTES) || ++r->looked > REPLAY_LOOK)
+    if (r->n == r->limit || (r->n && r->bytes + body.len > REPLAY_BYTES))
         return 1;
+    if ((r->project.len && !bytes_eqs (r->project, project)) || !may_see (r->who, project)) {
+        r->next = seq + 1;
+        return ++r->passed >= r->pass_max;
+    }
     r->next = seq + 1;
-    if ((r->project.len && !bytes_eqs (r->project, project)) || !may_see (r->who, project))
-        return 0;
     buf_add (&r->own[r->n], body.p, body.len);
     r->list[r->n] = buf_bytes (&r->own[r->n]);
     r->bytes += body.len;
@@ -75,13 +76,18 @@ static int replay_one (void *arg, uint64_t seq, const char *project, struct byte
 int on_replay (struct ask *a, struct err *e)
 {
     const struct msg_replay *q = &a->m->u.replay;
+    size_t *looked = looked_by (a->s, a->peer);
+    if (*looked >= LOOK_MAX)
+        return err_code (e, EC_BUSY, "%s asks for too much at once", a->sender->name);
     struct replayed *r = xcalloc (1, sizeof *r);
     struct msg m = MSG_INIT (events, a->m->request);
     r->who = a->sender;
     r->project = q->project;
     r->limit = q->limit == 0 || q->limit > REPLAY_MAX ? REPLAY_MAX : (size_t) q->limit;
     r->next = q->from ? q->from : 1;
+    r->pass_max = LOOK_MAX - *looked;
     int rc = state_events (a->s->state, r->next, replay_one, r, e);
+    *looked += r->passed + r->n;
     if (rc == 0) {
         m.u.events.events = (struct bytes_list){ r->list, r->n };
         m.u.events.last = state_seq (a->s->state);

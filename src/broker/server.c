@@ -20,6 +20,21 @@ bool may_see (const struct principal *p, const char *project)
     return (p->roles & ROLE_ADMIN) || principal_project (p, bytes_str (project));
 }
 
+/* Many questions fit into one turn, and each may go through much of what is stored: what one asks must not hold up all. */
+size_t *looked_by (struct server *s, const uint8_t peer[32])
+{
+    size_t i = 0;
+    while (i < s->looker_count && memcmp (s->lookers[i].peer, peer, 32))
+        i++;
+    if (i == LOOKERS)
+        i--; /* the last place is for all the rest */
+    else if (i == s->looker_count) {
+        memcpy (s->lookers[i].peer, peer, 32);
+        s->lookers[s->looker_count++].rows = 0;
+    }
+    return &s->lookers[i].rows;
+}
+
 /* ---- what goes out ---- */
 
 void send_later (struct server *s, const struct route *to, const struct msg *m)
@@ -332,6 +347,7 @@ static size_t gather (struct server *s)
 
 static void take_in (struct server *s, size_t n)
 {
+    s->looker_count = 0;
     for (size_t i = 0; i < n; i++) {
         struct inbox *b = &s->inbox[i];
         if (!state_broken (s->state)) {

@@ -52,6 +52,8 @@ struct strikes {                /* a worker that did not do what it took, again 
     int64_t until;              /* monotonic ms: no leases before */
 };
 #define STRIKES 1024u
+#define LOOKERS 256u
+#define LOOK_MAX 10000u         /* rows that one principal's questions may have looked at in one turn */
 
 struct out {                    /* to send after the commit */
     struct route route;
@@ -62,6 +64,11 @@ struct out {                    /* to send after the commit */
     struct buf frame;
     struct buf lease;           /* body of a lease: signed, and made into the frame with its submission, when the turn ends */
     struct buf submission;
+};
+
+struct looker {                 /* one that asked in this turn */
+    uint8_t peer[32];
+    size_t rows;                /* looked at for it */
 };
 
 struct follower {
@@ -91,6 +98,8 @@ struct server {
     size_t out_count, out_cap, out_bytes;
     struct follower *followers;
     size_t follower_count;
+    struct looker lookers[LOOKERS]; /* of this turn */
+    size_t looker_count;
     struct cursor cursor;
     int64_t tick_at, started;
     struct pool *pool;
@@ -118,6 +127,7 @@ void send_later (struct server *s, const struct route *to, const struct msg *m);
 void ask_reply (const struct ask *a, const struct msg *m);
 void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission);
 bool may_see (const struct principal *p, const char *project);
+size_t *looked_by (struct server *s, const uint8_t peer[32]); /* how many rows were looked at for the key in this turn */
 
 /* events.c */
 struct event_fields {

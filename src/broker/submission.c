@@ -499,7 +499,7 @@ struct listing {
     const struct principal *who;
     struct bytes list[STATUS_MAX];
     struct buf own[STATUS_MAX];
-    size_t n, limit, bytes;
+    size_t n, limit, bytes, looked;
     int64_t last;
     bool full;
 };
@@ -527,6 +527,7 @@ static int list_sub (void *arg, const struct sub_row *sub)
     struct listing *out = arg;
     struct listed *l;
     out->last = sub->key;
+    out->looked++;
     if (!may_see (out->who, sub->project))
         return 0;
     l = xcalloc (1, sizeof *l);
@@ -537,6 +538,7 @@ static int list_sub (void *arg, const struct sub_row *sub)
         free (l);
         return 1;
     }
+    out->looked += l->n;
     for (size_t i = 0; i < l->n; i++) {
         const struct step_row *r = &l->rows[i];
         struct msg m = MSG_INIT (step_status, 0);
@@ -579,6 +581,9 @@ int on_status_get (struct ask *a, struct err *e)
     struct msg m = MSG_INIT (status, a->m->request);
     if (!bytes_copy (q->prefix, prefix, sizeof prefix) || strspn (prefix, "0123456789abcdef") != strlen (prefix) || (*prefix && strlen (prefix) < 8))
         return err_code (e, EC_MALFORMED, "an id is 8 to 64 hexadecimal digits");
+    size_t *looked = looked_by (a->s, a->peer);
+    if (*looked >= LOOK_MAX)
+        return err_code (e, EC_BUSY, "%s asks for too much at once", a->sender->name);
     struct listing *l = xcalloc (1, sizeof *l);
     l->s = a->s;
     l->who = a->sender;
@@ -593,6 +598,7 @@ int on_status_get (struct ask *a, struct err *e)
             break;
         before = l->last;
     }
+    *looked += l->looked;
     if (rc == 0) {
         m.u.status.jobs = (struct bytes_list){ l->list, l->n };
         ask_reply (a, &m);

@@ -62,7 +62,7 @@ static int from_log (struct cli *c, struct realm *rl, const struct digest *id, c
             }
             msg_release (&ev);
         }
-        bool more = m.u.events.events.n > 0 && m.u.events.next > from;
+        bool more = m.u.events.next > from; /* also where it passed over much that is not for us */
         last = m.u.events.last;
         from = more ? m.u.events.next : UINT64_MAX;
         msg_release (&m);

@@ -174,10 +174,11 @@ static int from_batch (struct stream *s, struct err *e)
         }
         drop_event (s);
     }
+    bool moved = b->events.n > 0 || b->next > s->next;
     if (b->next > s->next)
         s->next = b->next;
     /* A batch that moved nothing on must not be asked for again at once. */
-    s->refill = s->next <= b->last && b->events.n > 0;
+    s->refill = s->next <= b->last && moved;
     drop_batch (s);
     return 0;
 }

@@ -2,6 +2,7 @@
  *
  *   assay-liar garbage DIR ROLE COUNT       frames that are no messages, to that service; prints the answers' codes and how often
  *   assay-liar flood DIR ROLE SECONDS       requests without end, never reading an answer
+ *   assay-liar history DIR SECONDS          asks the broker for all events of a project that is not there, without end
  *   assay-liar stranger DIR ROLE            a key that is in no roster: prints "refused" or what it got in with
  *   assay-liar tcp ENDPOINT COUNT           raw bytes to a port
  *   assay-liar submit DIR FLAW URL COMMIT REF PROJECT RECIPE-DIR   a submission with one flaw; prints the broker's answer
@@ -211,6 +212,26 @@ static int cmd_flood (char **v)
             poll (NULL, 0, 1);
     }
     printf ("sent %lu\n", sent);
+    client_close (&c);
+    realm_close (&rl);
+    return 0;
+}
+
+static int cmd_history (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    struct client *c = client_of (rl, ROLE_BROKER);
+    int64_t until = time_mono_ms () + atol (v[1]) * 1000;
+    while (time_mono_ms () < until) {
+        struct net_in in;
+        struct msg m = MSG_INIT (replay, client_request (c));
+        m.u.replay.from = 1;
+        m.u.replay.project = bytes_str ("not/there");
+        if (client_send (c, &m, &e) == -1)
+            poll (NULL, 0, 1);
+        while (net_recv (client_socket (c), &in, &e) == 1)
+            net_in_release (&in);
+    }
     client_close (&c);
     realm_close (&rl);
     return 0;
@@ -433,7 +454,7 @@ int main (int argc, char **argv)
         int args;
         int (*run) (char **v);
     } rows[] = {
-        { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
+        { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "history", 2, cmd_history }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
         { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
         { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
         { "echo", 1, cmd_echo },       { "replay", 1, cmd_replay }, { "read", 2, cmd_read },      { "name", 3, cmd_name },

@@ -1,0 +1,44 @@
+#!/bin/sh
+# A long history is no lever: who asks, again and again, for events that are not his has the broker look at a bounded number of them in each
+# turn, so that a push goes through while he asks; and whoever looks for one verdict behind all of them finds it.
+. "$(dirname "$0")/../e2e/lib.sh"
+PATH=$build/tests/threats:$PATH
+realm --workers 2 --trusted 1
+mv "$realm/worker-2" "$realm/hostile"
+daemons worker-1
+image
+project p
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: cp n /out/n, artifacts: [n]}}
+R
+echo 1 >"$repo/n"
+commit 1
+push 0
+kill "$broker_pid"
+wait "$broker_pid" || true
+/usr/bin/python3 - "$realm/broker/state/state.db" <<'P'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+last, body = db.execute("SELECT seq, body FROM event ORDER BY length(body) DESC LIMIT 1").fetchone()
+last = db.execute("SELECT max(seq) FROM event").fetchone()[0]
+db.executemany("INSERT INTO event VALUES (?, 'other', ?)", ((last + i, body) for i in range(1, 60001)))
+db.commit()
+P
+start broker assay-broker --dir "$realm/broker"
+broker_pid=$pid
+echo 2 >"$repo/n"
+commit 2
+push 0 # verifier and store have gone through it
+hostile history "$realm/hostile" 40 >"$scratch/flood.log" 2>&1 &
+flood=$!
+echo 3 >"$repo/n"
+commit 3
+push 0
+kill -0 "$flood" 2>/dev/null || fail "the push took as long as the questions went on"
+kill "$flood"
+say "a push went through while another asked for what is not his"
+kill "$verifier_pid"
+wait "$verifier_pid" || true
+expect 0 assay get "$id/build" -d "$scratch/got"
+done_ok
