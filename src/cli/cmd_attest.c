@@ -10,7 +10,7 @@
 
 static void show (struct cli *c, const struct proof *p)
 {
-    static const char *const heads[] = { "WORKER", "OWNER", "TRUST", "COUNTED", "OUTCOME", "HOST" };
+    static const char *const heads[] = { "WORKER", "OWNER", "TRUST", "COUNTED", "ISOLATION", "OUTCOME", "HOST" };
     const struct proof_group *g = proof_group (p, 0);
     const struct verdict *v = &g->verdict;
     char hex[DIGEST_HEX], when[32];
@@ -18,12 +18,14 @@ static void show (struct cli *c, const struct proof *p)
     printf ("%s%s%s  %s\n", cli_colour (c, v->state), v->state, cli_reset (c), v->reason ? v->reason : "");
     printf ("artifact  sha256:%s\n", digest_hex (&v->artifact, hex));
     printf ("signed    by %s, verdict %llu of its log, %s\n\n", v->verifier, (unsigned long long) v->index, when);
-    struct table *t = table_new (6, heads);
+    struct table *t = table_new (7, heads);
     for (size_t i = 0; i < g->n; i++) {
         const struct verdict_count *k = &v->counts[i];
-        char outcome[17];
+        const struct result *r = &g->results[i];
+        char outcome[17], isolation[64];
         (void) snprintf (outcome, sizeof outcome, "%.16s", digest_hex (&k->outcome, hex));
-        table_add (t, (const char *[]){ k->worker, k->owner, k->trusted ? "trusted" : "maybe", k->counted ? "yes" : "no", outcome, g->results[i].host });
+        (void) snprintf (isolation, sizeof isolation, "%s%s%s", isolation_name (r->isolation), *r->accelerator ? " " : "", r->accelerator);
+        table_add (t, (const char *[]){ k->worker, k->owner, k->trusted ? "trusted" : "maybe", k->counted ? "yes" : "no", isolation, outcome, r->host });
     }
     table_print (c, &t);
 }
