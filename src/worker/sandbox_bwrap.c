@@ -226,6 +226,7 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     args_add (&a, "--json-status-fd", "4", NULL);
     args_add (&a, "--", "/bin/sh", "-ec", NULL);
     args_add (&a, run, NULL);
+    pid_t parent = getpid ();
     *pid = fork ();
     if (*pid == 0) {
         sigset_t none;
@@ -248,6 +249,9 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
             _exit (125);
         if (dup2 (z, 0) == -1 || dup2 (l, 1) == -1 || dup2 (l, 2) == -1 || dup2 (f, 3) == -1 || dup2 (s, 4) == -1 || close_range (5, ~0u, 0) == -1
             || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+            _exit (125);
+        /* bwrap asks for this too, but only once it runs: a parent killed before that would leave it behind */
+        if (prctl (PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid () != parent)
             _exit (125);
         environ = clean;
         execvp (bwrap_path (), a.v);

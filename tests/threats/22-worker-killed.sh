@@ -26,7 +26,7 @@ start one assay-worker --dir "$realm/one"
 one=$pid
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-running() { [ "$(pgrep -fc 'sleep 54321')" -ge 2 ]; }
+running() { [ "$(pgrep -xfc 'sleep 54321')" -ge 2 ]; } # the step's own, not the sandbox's command line
 none() { ! pgrep -f 'sleep 54321' >/dev/null; }
 until_true 20 running
 say "SIGKILL of the worker: its step dies with it"
@@ -68,6 +68,7 @@ wait "$one" || true
 no_loops() { ! losetup -a | grep -q "$scratch"; }
 until_true 10 no_loops
 for w in one two; do [ "$(find "$realm/$w/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || { [ $w = two ] || fail "files of $w"; }; done
-no_groups() { [ "$(find /sys/fs/cgroup -type d -path '*assay*' -name '*.box' 2>/dev/null | wc -l)" = 0 ]; }
+key=$(printf %s "$(readlink -f "$realm/one/state")" | sha256sum | cut -c1-16) # this realm's, not whatever else runs
+no_groups() { [ -z "$(find /sys/fs/cgroup -type d -path "*assay-$key/*.box" 2>/dev/null)" ]; }
 until_true 20 no_groups
 done_ok

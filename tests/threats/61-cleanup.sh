@@ -33,7 +33,6 @@ gone() { # WHAT
         [ $left -gt 0 ] || fail "$1: left: mounts $m -> $(mounts), loops $(loops), groups $(groups) with $(inside) processes, files $(files), processes $(processes)"
         sleep 0.1
     done
-    [ "$(memory)" -gt $((free - 300)) ] || fail "$1: memory is gone: $free M were free, now $(memory)"
     say "$driver: $1: nothing is left"
 }
 slow() { # a step that has written 100 MB, has daemons, and sleeps
@@ -105,6 +104,9 @@ echo 1 >"$repo/fast"
 slow after
 until_true 60 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
 gone "the end of a step that ran to it"
+# seven steps wrote 100 MB of memory each; whatever else runs here may take and give some meanwhile
+enough() { [ "$(memory)" -gt $((free - 500)) ]; }
+until_true 60 enough
 kill "$one_pid"
 wait "$one_pid" || true
 [ -z "$(find /sys/fs/cgroup -type d -name "assay-$key" 2>/dev/null)" ] || fail "control groups of a worker that ended"
