@@ -201,8 +201,9 @@ static void flow_once (struct flow *f, int from, int port, int child, int64_t un
 {
     bool full = f->at < f->have;
     struct pollfd p[2] = { { child, POLLIN, 0 }, { full ? port : f->ended ? -1 : from, full ? POLLOUT : POLLIN, 0 } };
-    int64_t left = until - now_ms ();
-    poll (p, 2, left < 0 ? 0 : left > 1000 ? 1000 : (int) left);
+    /* a port that has room again does not always wake its writer: a full one is looked at again soon */
+    int64_t left = until - now_ms (), most = full ? 2 : 1000;
+    poll (p, 2, left < 0 ? 0 : left > most ? (int) most : (int) left);
     if (full && (p[1].revents & (POLLOUT | POLLERR | POLLHUP))) {
         ssize_t n = write (port, f->b + f->at, f->have - f->at);
         if (n > 0) {
