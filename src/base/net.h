@@ -56,7 +56,7 @@ int net_send (zsock_t *s, struct bytes route, struct bytes frame, struct err *e)
 /* The same, of a buffer that is the socket's from here on, also on failure: large ones go out without being copied. */
 int net_send_take (zsock_t *s, struct bytes route, struct buf *frame, struct err *e);
 /* A router's answer to a peer: as net_send_take, and counted. High water marks count messages, and an answer may have megabytes: so of all that goes to
- * one key, over all its connections, at most NET_OWED_MAX waits for it to read. Beyond that EC_BUSY; net_owes tells so before the work is done. */
+ * one key, over all its connections, at most NET_OWED_MAX waits for it to read: beyond, net_owes says so, and nothing new is begun for it. EC_BUSY at twice that, whatever it is. */
 int net_answer (zsock_t *s, struct bytes route, const uint8_t peer[32], struct buf *frame, struct err *e);
 bool net_owes (const uint8_t peer[32]);
 /* Wait until readable or timeout (ms, -1 for ever). true: readable. */

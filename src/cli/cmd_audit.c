@@ -139,13 +139,17 @@ static int cosign (struct audit *t, struct err *e)
 
 /* ---- verdicts ---- */
 
-static void want (struct audit *t, const struct digest *id, struct bytes step, bool named)
+/* All that is asked for is looked up, or it is an error: nothing is passed over in silence. */
+static int want (struct audit *t, const struct digest *id, struct bytes step, bool named, struct err *e)
 {
     struct wanted w = { .id = *id, .named = named };
-    if (t->n == STEPS_MAX || !bytes_copy (step, w.step, sizeof w.step))
-        return;
+    if (!bytes_copy (step, w.step, sizeof w.step) || !name_valid (w.step))
+        return err_code (e, EC_MALFORMED, "the broker lists a step whose name is none");
+    if (t->n == STEPS_MAX)
+        return err_set (e, ERR_USAGE, "more than %u steps at once (name fewer submissions)", STEPS_MAX);
     t->v = xrealloc (t->v, (t->n + 1) * sizeof *t->v);
     t->v[t->n++] = w;
+    return 0;
 }
 
 /* The steps of one submission, or of the newest. */
@@ -163,11 +167,16 @@ static int want_steps (struct audit *t, const char *prefix, struct err *e)
     int rc = prefix && m.u.status.jobs.n == 0 ? err_code (e, EC_NOT_FOUND, "%.12s: no such submission (`assay status` lists them)", prefix) : 0;
     for (size_t i = 0; rc == 0 && i < m.u.status.jobs.n; i++) {
         struct msg job, step;
+        char hex[DIGEST_HEX];
         if ((rc = msg_decode_as (m.u.status.jobs.v[i], MSG_job_status, &job, e)) == -1)
             break;
+        if (prefix && strcmp (digest_hex (&job.u.job_status.id, hex), prefix))
+            rc = err_code (e, EC_UNEXPECTED, "the broker answered with another submission than %s", prefix);
+        else if (prefix && job.u.job_status.steps.n == 0)
+            rc = err_code (e, EC_UNEXPECTED, "the broker lists no step of %s", prefix);
         for (size_t k = 0; rc == 0 && k < job.u.job_status.steps.n; k++)
             if ((rc = msg_decode_as (job.u.job_status.steps.v[k], MSG_step_status, &step, e)) == 0) {
-                want (t, &job.u.job_status.id, step.u.step_status.name, prefix != NULL);
+                rc = want (t, &job.u.job_status.id, step.u.step_status.name, prefix != NULL, e);
                 msg_release (&step);
             }
         msg_release (&job);
@@ -187,8 +196,7 @@ static int want_named (struct audit *t, const char *text, struct err *e)
         return -1;
     if (!*step)
         return want_steps (t, digest_hex (&id, hex), e);
-    want (t, &id, bytes_str (step), true);
-    return 0;
+    return want (t, &id, bytes_str (step), true, e);
 }
 
 static void show_verdict (const struct audit *t, const struct verdict *v, uint64_t size)
