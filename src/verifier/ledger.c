@@ -7,49 +7,16 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "verifier/ledger_schema.h"
 
-#define SCHEMA 4
 #define TILE_ID(level, n) ((int64_t) (level) << 56 | (int64_t) (n))
 #define KEPT "16" /* cosignatures of a witness */
-
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 4), ('position', 0), ('roster', 0), ('roster_at', 0);"
-    "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
-    " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
-    " state INTEGER NOT NULL, outcome BLOB, artifact BLOB, verdict BLOB, support INTEGER NOT NULL, against INTEGER NOT NULL, votes INTEGER NOT NULL,"
-    " needs INTEGER NOT NULL DEFAULT 0, lead BLOB, usable BLOB, inputs BLOB, UNIQUE (sub, name)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS step_open ON step (key) WHERE final = 0;"
-    "CREATE TABLE IF NOT EXISTS vote (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL,"
-    " exit_status INTEGER NOT NULL, outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL,"
-    " inputs BLOB, broker TEXT NOT NULL DEFAULT '', store TEXT NOT NULL DEFAULT '', image BLOB) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;"
-    "CREATE INDEX IF NOT EXISTS vote_step ON vote (step, round, lease);"
-    "CREATE INDEX IF NOT EXISTS vote_worker ON vote (worker, step);"
-    "CREATE TABLE IF NOT EXISTS reader (step INTEGER NOT NULL, round INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (step, round, owner)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS verdict (idx INTEGER PRIMARY KEY, step INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;"
-    "CREATE INDEX IF NOT EXISTS verdict_step ON verdict (step, idx);"
-    "CREATE TABLE IF NOT EXISTS tree (tile INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;" /* by TILE_ID */
-    "CREATE TABLE IF NOT EXISTS cosignature (size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL, PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, frame BLOB NOT NULL) STRICT;";
-
-/* From schema 1: what came with steps that use each other's artifacts; from 2: with steps that name several images; from 3: results
- * stand apart, so that a decision reads only what it needs. */
-static const char *const upgrades[] = {
-    ("ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
-    "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';"),
-    ("ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';"),
-    ("CREATE TABLE result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT; INSERT INTO result SELECT lease, result FROM vote ORDER BY step;"
-    "ALTER TABLE vote DROP COLUMN result; UPDATE counter SET value = 4 WHERE name = 'schema';"),
-};
 
 #define STEP                                                                                                                                      \
     "key, sub, name, no, round, sought, seen, closed, closed_reason, said, final, state, outcome, artifact, verdict, support, against, votes, needs," \
     " lead, usable, inputs FROM step"
 
-#define VOTE "vote.lease, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image"
+#define VOTE "lease, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image"
 
 enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MOVE, Q_SUB_ADD, Q_SUB_GET, Q_STEP_ADD, Q_STEP_PUT, Q_STEP_FIND, Q_STEPS_OPEN, Q_VOTE_ADD, Q_RESULT_ADD, Q_VOTES, Q_TALLY, Q_VERDICT_ADD,
@@ -69,10 +36,10 @@ static const char *const texts[Q_COUNT] = {
                    " verdict=?14, support=?15, against=?16, votes=?17, needs=?18, lead=?19, usable=?20, inputs=?21 WHERE key=?22",
     [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = ?1 AND name = ?2",
     [Q_STEPS_OPEN] = "SELECT " STEP " WHERE final = 0 AND key > ?1 ORDER BY key LIMIT ?2",
-    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image)"
-                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
-    [Q_RESULT_ADD] = "INSERT INTO result (lease, envelope) VALUES (?1, ?2)",
-    [Q_VOTES] = "SELECT " VOTE ", envelope FROM vote JOIN result ON result.lease = vote.lease WHERE step = ?1 AND round = ?2 ORDER BY vote.lease",
+    [Q_VOTE_ADD] = "INSERT OR IGNORE INTO vote (lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image, place)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,(SELECT coalesce(max(place), 0) + 1 FROM result))",
+    [Q_RESULT_ADD] = "INSERT INTO result (place, envelope) SELECT place, ?4 FROM vote WHERE step = ?1 AND round = ?2 AND lease = ?3",
+    [Q_VOTES] = "SELECT " VOTE ", envelope FROM vote JOIN result USING (place) WHERE step = ?1 AND round = ?2 ORDER BY lease",
     [Q_TALLY] = "SELECT " VOTE " FROM vote WHERE step = ?1 AND round = ?2 ORDER BY lease",
     [Q_VERDICT_ADD] = "INSERT INTO verdict (idx, step, envelope) VALUES (?1, ?2, ?3)",
     [Q_VERDICT_GET] = "SELECT envelope FROM verdict WHERE step = ?1 ORDER BY idx DESC LIMIT 1",
@@ -310,15 +277,6 @@ static int tree_catch_up (struct ledger *l, struct err *e)
     return rc == 0 ? run (l, query (l, Q_COMMIT), "commit", e) : -1;
 }
 
-static bool upgrade (struct ledger *l)
-{
-    int64_t from = number (l, "SELECT value FROM counter WHERE name = 'schema'"); /* -1: a new one */
-    bool ok = true;
-    for (; ok && from >= 1 && from < SCHEMA; from++)
-        ok = sqlite3_exec (l->sql, upgrades[from - 1], NULL, NULL, NULL) == SQLITE_OK;
-    return ok;
-}
-
 int ledger_open (struct ledger **out, const char *path, struct err *e)
 {
     struct ledger *l = xcalloc (1, sizeof *l);
@@ -330,8 +288,7 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
                      == SQLITE_OK
-              && upgrade (l)
-              && sqlite3_exec (l->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
+              && ledger_schema (l->sql);
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
     if (!ok) {
@@ -341,8 +298,8 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     }
     int64_t version = number (l, "SELECT value FROM counter WHERE name = 'schema'"), position = number (l, "SELECT value FROM counter WHERE name = 'position'");
     int64_t index = number (l, "SELECT coalesce(max(idx), 0) FROM verdict");
-    if (version != SCHEMA || position < 0 || index < 0) {
-        err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) version, SCHEMA);
+    if (version != LEDGER_SCHEMA || position < 0 || index < 0) {
+        err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) version, LEDGER_SCHEMA);
         ledger_close (&l);
         return -1;
     }
@@ -651,8 +608,10 @@ int ledger_vote_add (struct ledger *l, int64_t step, unsigned round, const struc
     if (sqlite3_changes (l->sql) == 0)
         return 0;
     q = query (l, Q_RESULT_ADD);
-    put_digest (q, 1, &v->lease);
-    put_bytes (q, 2, result);
+    sqlite3_bind_int64 (q, 1, step);
+    sqlite3_bind_int64 (q, 2, round);
+    put_digest (q, 3, &v->lease);
+    put_bytes (q, 4, result);
     return run (l, q, "result", e) == -1 ? -1 : 1;
 }
 
