@@ -118,7 +118,10 @@ static void get_digest (sqlite3_stmt *q, int i, struct digest *d)
 static void get_text (sqlite3_stmt *q, int i, char *out, size_t size)
 {
     const char *s = (const char *) sqlite3_column_text (q, i);
-    (void) snprintf (out, size, "%s", s ? s : "");
+    size_t n = s ? strnlen (s, size - 1) : 0;
+    if (n)
+        memcpy (out, s, n);
+    out[n] = 0;
 }
 
 static int64_t number (struct ledger *l, const char *text)

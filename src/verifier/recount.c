@@ -10,6 +10,7 @@
 #include "verifier/matter.h"
 
 #define SHARE 64u     /* steps that a thread takes at once */
+#define PILE (192u << 10) /* bytes that a thread reads before it checks them */
 #define THREADS_MAX 64u
 
 struct hall {
@@ -35,39 +36,99 @@ static void tell (struct hall *h, const struct ledger_step *s, const char *worke
     pthread_mutex_unlock (&h->lock);
 }
 
+/* What was read and is yet to be checked. Reading and checking take turns of many results: each would else drive the other's code and tables out
+ * of the processor's caches, at every single one. */
+struct pile {
+    struct kept {
+        const struct ledger_step *step;
+        struct ledger_vote vote; /* no worker: the step's submission */
+        size_t at, len;          /* in bytes */
+    } *v;
+    size_t n, cap;
+    struct buf bytes;
+};
+
 struct looking {
     struct hall *hall;
     const struct ledger_step *step;
+    struct pile *pile;
     struct recount *sum;
 };
+
+static void check_submission (struct hall *h, const struct kept *k, struct bytes raw, struct recount *sum)
+{
+    struct err why = ERR_INIT;
+    struct envelope v = { 0 };
+    const struct principal *p = NULL;
+    if (envelope_open (raw, TYPE_SUBMISSION, &v, &why) == 0)
+        p = roster_by_sign (h->roster, v.keyid);
+    if (!p || envelope_check (&v, p->sign_key, &why) == -1) {
+        sum->bad++;
+        tell (h, k->step, "", "its submission is not signed by a principal of this roster");
+    }
+    envelope_release (&v);
+}
+
+static void check_pile (struct hall *h, struct pile *pile, struct recount *sum)
+{
+    for (size_t i = 0; i < pile->n; i++) {
+        const struct kept *k = &pile->v[i];
+        struct bytes raw = bytes_of (pile->bytes.p + k->at, k->len);
+        struct err why = ERR_INIT;
+        if (!*k->vote.worker)
+            check_submission (h, k, raw, sum);
+        else if (intake_again (h->roster, &k->vote, raw, &why) == -1 && why.code != EC_REVOKED) { /* of a revoked key: it does not count, and is sound */
+            sum->bad++;
+            tell (h, k->step, k->vote.worker, why.msg);
+        }
+    }
+    pile->n = pile->bytes.len = 0;
+}
+
+static void keep (struct looking *x, const struct ledger_vote *v, struct bytes raw)
+{
+    struct pile *p = x->pile;
+    if (p->n == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 64;
+        p->v = xrealloc (p->v, p->cap * sizeof *p->v);
+    }
+    struct kept *k = &p->v[p->n++];
+    k->step = x->step;
+    if (v)
+        k->vote = *v;
+    else
+        memset (&k->vote, 0, sizeof k->vote);
+    k->at = p->bytes.len;
+    k->len = raw.len;
+    buf_add (&p->bytes, raw.p, raw.len);
+    if (p->bytes.len > PILE)
+        check_pile (x->hall, p, x->sum);
+}
 
 static int look_at (void *arg, const struct ledger_vote *v, struct bytes result)
 {
     struct looking *x = arg;
-    struct err why = ERR_INIT;
     x->sum->results++;
-    if (intake_again (x->hall->roster, v, result, &why) == -1 && why.code != EC_REVOKED) { /* of a revoked key: it does not count, and is sound */
+    if (*v->worker)
+        keep (x, v, result);
+    else {
         x->sum->bad++;
-        tell (x->hall, x->step, v->worker, why.msg);
+        tell (x->hall, x->step, "", "a vote of nobody");
     }
     return 0;
 }
 
-static int look_at_step (struct hall *h, const struct judge *j, const struct ledger_step *s, struct recount *sum, struct err *e)
+static int look_at_step (struct hall *h, const struct judge *j, const struct ledger_step *s, struct pile *pile, struct recount *sum, struct err *e)
 {
-    struct matter m = { .step = *s, .look = look_at, .look_arg = &(struct looking){ h, s, sum } };
+    struct looking x = { h, s, pile, sum };
+    struct matter m = { .step = *s, .look = look_at, .look_arg = &x };
     struct reading reading;
     struct counted c = { .n = 0 };
     struct decision d;
     sum->steps++;
     int rc = matter_open (j, &m, e);
     if (rc == 0) {
-        struct err why = ERR_INIT;
-        const struct principal *p = roster_by_sign (h->roster, m.env.keyid);
-        if (!p || envelope_check (&m.env, p->sign_key, &why) == -1) {
-            sum->bad++;
-            tell (h, s, "", "its submission is not signed by a principal of this roster");
-        }
+        keep (&x, NULL, buf_bytes (&m.raw));
         rc = matter_decide (j, &m, &reading, &c, &d, e);
     }
     if (rc == 0 && s->said && (s->state != (int) d.state || s->final != d.final || !digest_eq (&s->outcome, &d.outcome) || s->support != d.support || s->against != d.against)) {
@@ -102,6 +163,7 @@ static void *count_on (void *arg)
     struct ledger *l = NULL;
     struct ledger_step *rows = xcalloc (SHARE, sizeof *rows);
     struct recount own = { 0 };
+    struct pile pile = { .n = 0 };
     struct err e = ERR_INIT;
     size_t n = 1;
     int rc = ledger_open (&l, h->path, &e);
@@ -115,8 +177,11 @@ static void *count_on (void *arg)
             h->after = rows[n - 1].key;
         pthread_mutex_unlock (&h->lock);
         for (size_t i = 0; rc == 0 && i < n; i++)
-            rc = look_at_step (h, &j, &rows[i], &own, &e);
+            rc = look_at_step (h, &j, &rows[i], &pile, &own, &e);
+        check_pile (h, &pile, &own); /* it points into rows */
     }
+    free (pile.v);
+    buf_release (&pile.bytes);
     ledger_close (&l);
     free (rows);
     add_up (h, &own, &e, rc == -1);

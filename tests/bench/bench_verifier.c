@@ -308,15 +308,35 @@ static void sign_one (size_t i)
     sigs[i % 64] = sig[0];
 }
 
-static struct envelope sample_of[4]; /* result, lease, receipt; and for each second one a submission */
-static const uint8_t *sample_key[4];
+/* The envelopes of the last share, opened: different signatures, as those that are stored are. Of a few that come again and again the processor
+ * learns the branches, and they cost less than any others would. */
+static struct envelope opened[SHARE][2][3], submitted[SHARE];
+static size_t held;
+
+static void open_last (size_t n)
+{
+    held = (n - 1) % SHARE + 1;
+    for (size_t i = 0; i < held; i++) {
+        if (envelope_open (buf_bytes (&made[i].submission), TYPE_SUBMISSION, &submitted[i], &e) == -1)
+            die ("submission");
+        for (int who = 0; who < 2; who++)
+            if (envelope_open_json (buf_bytes (&made[i].envelope[who]), TYPE_INTOTO, &opened[i][who][0], &e) == -1
+                || envelope_open (buf_bytes (&made[i].lease[who]), TYPE_LEASE, &opened[i][who][1], &e) == -1
+                || envelope_open (buf_bytes (&made[i].receipt[who]), TYPE_RECEIPT, &opened[i][who][2], &e) == -1)
+                die ("envelope");
+    }
+}
 
 static void verify_one (size_t i)
 {
     struct err why = ERR_INIT;
-    for (size_t k = 0; k < 3 + i % 2; k++)
-        if (envelope_check (&sample_of[k], sample_key[k], &why) == -1)
+    size_t step = i / 2 % held, who = i % 2;
+    const uint8_t *keys[] = { worker[who].sign.pub, broker.sign.pub, store.sign.pub };
+    for (size_t k = 0; k < 3; k++)
+        if (envelope_check (&opened[step][who][k], keys[k], &why) == -1)
             abort ();
+    if (who && envelope_check (&submitted[step], admin.sign.pub, &why) == -1)
+        abort ();
 }
 
 static double smaller (double a, double b)
@@ -387,15 +407,7 @@ int main (int argc, char **argv)
     /* the rule once more: in turns, the best of each */
     double ours = 1e9, ours_cpu = 1e9, bare = 1e9, bare_cpu = 1e9, began, cpu;
     char metric[128];
-    if (envelope_open_json (buf_bytes (&made[0].envelope[0]), TYPE_INTOTO, &sample_of[0], &e) == -1
-        || envelope_open (buf_bytes (&made[0].lease[0]), TYPE_LEASE, &sample_of[1], &e) == -1
-        || envelope_open (buf_bytes (&made[0].receipt[0]), TYPE_RECEIPT, &sample_of[2], &e) == -1
-        || envelope_open (buf_bytes (&made[0].submission), TYPE_SUBMISSION, &sample_of[3], &e) == -1)
-        die ("sample");
-    sample_key[0] = worker[0].sign.pub;
-    sample_key[1] = broker.sign.pub;
-    sample_key[2] = store.sign.pub;
-    sample_key[3] = admin.sign.pub;
+    open_last (n);
     for (int round = 0; round < ROUNDS; round++) {
         began = now_s ();
         cpu = cpu_s ();

@@ -599,3 +599,51 @@ Test (judge, a_recount_finds_what_was_altered, .timeout = 120)
     }
     drop_world ();
 }
+
+/* A ledger as the version before kept it: its votes still have their results, and a recount finds nothing. */
+Test (judge, a_ledger_of_the_version_before_is_taken_over, .timeout = 60)
+{
+    static const char *const back[] = {
+        "CREATE TABLE vote4 (lease BLOB PRIMARY KEY, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL, exit_status INTEGER NOT NULL,"
+        " outcome BLOB NOT NULL, artifact BLOB NOT NULL, result_id BLOB NOT NULL, time INTEGER NOT NULL, inputs BLOB, broker TEXT NOT NULL DEFAULT '',"
+        " store TEXT NOT NULL DEFAULT '', image BLOB) STRICT, WITHOUT ROWID",
+        "INSERT INTO vote4 SELECT lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image FROM vote",
+        "CREATE TABLE result4 (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT",
+        "INSERT INTO result4 SELECT lease, envelope FROM vote JOIN result USING (place) ORDER BY lease",
+        "DROP TABLE vote", "DROP TABLE result", "ALTER TABLE vote4 RENAME TO vote", "ALTER TABLE result4 RENAME TO result",
+        "UPDATE counter SET value = 4 WHERE name = 'schema'",
+    };
+    struct err e = ERR_INIT;
+    char dir[] = "/tmp/assay-judge-XXXXXX", path[64];
+    struct recount sum;
+    struct digest id;
+    sqlite3 *db = NULL;
+    BUF (raw);
+    make_world ();
+    cr_assert (mkdtemp (dir));
+    snprintf (path, sizeof path, "%s/a.db", dir);
+    struct ledger *l = open_ledger (path);
+    id = make_submission (&(struct policy_words){ .agree = 3 }, &raw);
+    apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+    for (int k = 0; k < 3; k++) {
+        BUF (payload);
+        make_payload (&id, k, "bits", GOOD, (unsigned) k, &payload);
+        if (k == 2) { /* the third comes after the upgrade, and again after it */
+            ledger_close (&l);
+            cr_assert_eq (sqlite3_open (path, &db), SQLITE_OK);
+            for (size_t i = 0; i < sizeof back / sizeof *back; i++)
+                cr_assert_eq (sqlite3_exec (db, back[i], NULL, NULL, NULL), SQLITE_OK, "%s: %s", back[i], sqlite3_errmsg (db));
+            sqlite3_close (db);
+            l = open_ledger (path);
+            apply (l, 4, "artifact-completed", &id, k, buf_bytes (&payload));
+        }
+        apply (l, 2 + (uint64_t) k + (k == 2 ? 1 : 0), "artifact-completed", &id, k, buf_bytes (&payload));
+    }
+    struct ledger_step s = step_of (l, &id);
+    cr_assert (s.state == STATE_TRUSTED && s.votes == 3, "%d, %u votes", s.state, s.votes);
+    ledger_close (&l);
+    cr_assert_eq (recount (path, w.roster, 2, NULL, NULL, &sum, &e), 0, "%s", e.msg);
+    cr_assert (sum.steps == 1 && sum.results == 3 && sum.bad == 0 && sum.differ == 0, "%llu results, %llu bad", (unsigned long long) sum.results, (unsigned long long) sum.bad);
+    cr_assert_eq (file_remove_tree (dir, &e), 0);
+    drop_world ();
+}
