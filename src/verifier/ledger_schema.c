@@ -1,5 +1,6 @@
 #include "verifier/ledger_schema.h"
 
+#include <sqlite3.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -5,11 +5,11 @@
 #ifndef ASSAY_VERIFIER_LEDGER_SCHEMA_H
 #define ASSAY_VERIFIER_LEDGER_SCHEMA_H
 
-#include <sqlite3.h>
 #include <stdbool.h>
 
 #define LEDGER_SCHEMA 5
 
-bool ledger_schema (sqlite3 *sql);
+struct sqlite3;
+bool ledger_schema (struct sqlite3 *sql);
 
 #endif
