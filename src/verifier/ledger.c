@@ -280,6 +280,17 @@ static int tree_catch_up (struct ledger *l, struct err *e)
     return rc == 0 ? run (l, query (l, Q_COMMIT), "commit", e) : -1;
 }
 
+/* Each step whole or not at all, whenever it is killed. */
+static bool upgrade (struct ledger *l)
+{
+    const char *text;
+    bool ok = true;
+    while (ok && (text = ledger_upgrade (number (l, "SELECT value FROM counter WHERE name = 'schema'")))) /* -1: a new one */
+        ok = sqlite3_exec (l->sql, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK && sqlite3_exec (l->sql, text, NULL, NULL, NULL) == SQLITE_OK
+             && sqlite3_exec (l->sql, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+    return ok;
+}
+
 int ledger_open (struct ledger **out, const char *path, struct err *e)
 {
     struct ledger *l = xcalloc (1, sizeof *l);
@@ -291,7 +302,8 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
                      == SQLITE_OK
-              && ledger_schema (l->sql);
+              && upgrade (l)
+              && sqlite3_exec (l->sql, ledger_schema (), NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
     if (!ok) {

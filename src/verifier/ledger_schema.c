@@ -1,8 +1,6 @@
 #include "verifier/ledger_schema.h"
 
-#include <sqlite3.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* A step's votes lie together, and the next step's beside them; place: of its result. */
 #define VOTE                                                                                                                                       \
@@ -47,26 +45,12 @@ static const char *const upgrades[] = {
     "UPDATE counter SET value = 5 WHERE name = 'schema';"),
 };
 
-static int64_t version (sqlite3 *sql)
+const char *ledger_schema (void)
 {
-    sqlite3_stmt *q = NULL;
-    int64_t v = -1;
-    if (sqlite3_prepare_v2 (sql, "SELECT value FROM counter WHERE name = 'schema'", -1, &q, NULL) == SQLITE_OK && sqlite3_step (q) == SQLITE_ROW)
-        v = sqlite3_column_int64 (q, 0);
-    sqlite3_finalize (q);
-    return v;
+    return schema;
 }
 
-static bool exec (sqlite3 *sql, const char *text)
+const char *ledger_upgrade (int64_t from)
 {
-    return sqlite3_exec (sql, text, NULL, NULL, NULL) == SQLITE_OK;
-}
-
-bool ledger_schema (sqlite3 *sql)
-{
-    int64_t from = version (sql); /* -1: a new one */
-    bool ok = true;
-    for (; ok && from >= 1 && from < LEDGER_SCHEMA; from++) /* each whole or not at all, whenever it is killed */
-        ok = exec (sql, "BEGIN IMMEDIATE") && exec (sql, upgrades[from - 1]) && exec (sql, "COMMIT");
-    return ok && exec (sql, schema);
+    return from >= 1 && from < LEDGER_SCHEMA ? upgrades[from - 1] : NULL;
 }

@@ -1,15 +1,15 @@
-/* ledger_schema.h: the tables of the verifier's ledger, and how those of earlier versions become them. Inside ledger.c only.
+/* ledger_schema.h: the tables of the verifier's ledger as SQL, and how those of earlier versions become them. Pure text; ledger.c runs it.
  *
- * False where the database refuses: sqlite3_errmsg says why. A ledger of a later version is left as it is, for the caller to refuse.
+ *     while ((text = ledger_upgrade (version))) run it whole or not at all (it also sets the version, one higher);  run ledger_schema ()
  */
 #ifndef ASSAY_VERIFIER_LEDGER_SCHEMA_H
 #define ASSAY_VERIFIER_LEDGER_SCHEMA_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #define LEDGER_SCHEMA 5
 
-struct sqlite3;
-bool ledger_schema (struct sqlite3 *sql);
+const char *ledger_schema (void);             /* makes what is not there yet */
+const char *ledger_upgrade (int64_t version); /* to the next one; NULL: none is needed, or none is known */
 
 #endif
