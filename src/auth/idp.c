@@ -18,6 +18,9 @@
 #define TOKENS_MAX 4096u
 #define TOKEN_LIFE_US (INT64_C (30) * 86400 * 1000000) /* the longest that a token may live */
 #define PART_ENTRIES 256u
+#define CHAIN_SPARE (16u << 20)  /* at the end of the chain, for revocations only */
+#define POLICIES_HOUR 60u        /* that one maintainer may set: each is an entry for good, that everybody keeps */
+#define HOUR_US (INT64_C (3600) * 1000000)
 
 struct pending {
     uint8_t key[32];      /* the token's public transport key */
@@ -88,6 +91,9 @@ static int append (struct idp *i, struct msg *m, int64_t now, struct err *e)
     uint8_t len[4] = { (uint8_t) (raw.len >> 24), (uint8_t) (raw.len >> 16), (uint8_t) (raw.len >> 8), (uint8_t) raw.len };
     buf_add (&record, len, 4);
     buf_add (&record, raw.p, raw.len);
+    size_t most = m->u.roster_entry.kind == ENTRY_REVOKE ? CHAIN_MAX : CHAIN_MAX - CHAIN_SPARE; /* more could not be read at the next start */
+    if (raw.len > most || (uint64_t) i->chain_len > most - raw.len - 4)
+        return err_code (e, EC_QUOTA, "the roster is full: %lld bytes", (long long) i->chain_len);
     if (lseek (i->chain, i->chain_len, SEEK_SET) == -1 || !file_write_all (i->chain, record.p, record.len) || fdatasync (i->chain) == -1) {
         err_errno (e, "%s", i->chain_path);
         (void) !ftruncate (i->chain, i->chain_len);
@@ -572,6 +578,25 @@ static int on_revoke (struct call *c, struct err *e)
     return 0;
 }
 
+/* How many policies the sender set within the last hour, as the chain has it: a restart forgets nothing. */
+static unsigned policies_lately (const struct call *c)
+{
+    unsigned n = 0;
+    bool late = true;
+    for (uint64_t seq = roster_seq (c->i->roster); seq && late && n < POLICIES_HOUR; seq--) {
+        struct envelope v = { 0 };
+        struct msg m;
+        if (envelope_open (roster_entry_raw (c->i->roster, seq), TYPE_ROSTER, &v, NULL) == 0 && msg_decode_as (v.body, MSG_roster_entry, &m, NULL) == 0) {
+            const struct msg_roster_entry *b = &m.u.roster_entry;
+            late = (int64_t) b->time > c->now - HOUR_US;
+            n += late && b->kind == ENTRY_POLICY && bytes_eqs (b->by, c->who->name);
+            msg_release (&m);
+        }
+        envelope_release (&v);
+    }
+    return n;
+}
+
 static int on_policy_set (struct call *c, struct err *e)
 {
     const struct msg_policy_set *q = &c->m->u.policy_set;
@@ -580,6 +605,8 @@ static int on_policy_set (struct call *c, struct err *e)
     if (q->agree > POLICY_AGREE_MAX || q->trusted > 2 || q->dissent > 2 || q->isolation > ISOLATION_QEMU || q->max_replicas > 2 * POLICY_AGREE_MAX
         || q->lineages > STEP_IMAGES || q->network > NETWORK_NONE)
         return err_code (e, EC_MALFORMED, "a policy out of bounds");
+    if (!(c->who->roles & ROLE_ADMIN) && policies_lately (c) >= POLICIES_HOUR)
+        return err_code (e, EC_QUOTA, "%s has set %u policies within an hour (an admin may set more)", c->who->name, POLICIES_HOUR);
     struct policy p = { (unsigned) q->agree, (unsigned) q->trusted, (unsigned) q->dissent, (unsigned) q->isolation, (unsigned) q->max_replicas, (unsigned) q->lineages, (unsigned) q->network };
     return set_policy (c->i, q->project, &p, bytes_str (c->who->name), c->now, e);
 }

@@ -417,52 +417,6 @@ Test (idp, a_token_opens_only_the_door)
     place_release (&p);
 }
 
-Test (idp, token_text)
-{
-    struct place p;
-    struct token t, back;
-    struct err e = ERR_INIT;
-    BUF (text);
-    place_init (&p);
-    cr_assert_eq (token_make (&t, &p.root, &e), 0, "%s", e.msg);
-    token_text (&t, &text);
-    cr_assert_eq (token_parse (&back, buf_str (&text), &e), 0, "%s", e.msg);
-    cr_assert (!memcmp (back.key.pub, t.key.pub, 32) && !memcmp (back.key.sec, t.key.sec, 32) && !memcmp (back.root.root, p.root.root, 32)
-               && !memcmp (back.root.idp_key, p.root.idp_key, 32) && !strcmp (back.root.endpoint, ENDPOINT));
-    token_release (&back);
-    for (size_t i = 0; i < text.len; i++)
-        for (int c = 1; c < 256; c += 7) {
-            uint8_t was = text.p[i];
-            if (c == was)
-                continue;
-            text.p[i] = (uint8_t) c;
-            if (token_parse (&back, buf_str (&text), &e) == 0) {
-                BUF (other); /* then it says exactly what is written: no letter is looked over */
-                token_text (&back, &other);
-                cr_assert (bytes_eq (buf_bytes (&other), buf_bytes (&text)), "byte %zu as %02x", i, (unsigned) c);
-                token_release (&back);
-            } else
-                cr_assert (back.key.sec == NULL && e.msg[0]);
-            text.p[i] = was;
-        }
-    size_t fixed = strlen ("assay-token-1.") + 192;
-    for (size_t cut = 0; cut < text.len; cut++) {
-        char *part CLEANUP (free_ptr) = bytes_dup (bytes_of (text.p, cut));
-        int rc = token_parse (&back, part, &e);
-        cr_assert (rc == -1 || cut > fixed, "cut at %zu", cut);
-        token_release (&back);
-    }
-    static const char *const bad[] = { "", "assay-token-1", "assay-token-1.", "assay-token-2.00", "https://example.org/" };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        cr_assert_eq (token_parse (&back, bad[i], &e), -1, "\"%s\"", bad[i]);
-    BUF (long_text);
-    buf_add (&long_text, text.p, text.len);
-    memset (buf_grow (&long_text, 2 * 256), '6', 2 * 256);
-    cr_assert_eq (token_parse (&back, buf_str (&long_text), &e), -1, "an endpoint beyond its bound");
-    token_release (&t);
-    place_release (&p);
-}
-
 /* ---- roles, revocation, policies ---- */
 
 Test (idp, who_may_send_what)
@@ -562,6 +516,24 @@ Test (idp, policies)
     cr_assert_str_eq (sent (&p, p.admin.transport.pub, &m), "malformed");
     reopen (&p);
     cr_assert_eq (roster_policy_own (idp_roster (p.i), "")->agree, 2);
+    place_release (&p);
+}
+
+/* Each is an entry that everybody keeps for good: who has a say in one project must not fill the roster until it cannot be read any more. */
+Test (idp, a_maintainer_sets_so_many_policies_and_no_more)
+{
+    struct place p;
+    place_init (&p);
+    struct msg m = MSG_INIT (policy_set, 0);
+    m.u.policy_set.project = bytes_str ("own/one");
+    for (int i = 0; i < 60; i++)
+        cr_assert_str_eq (sent (&p, p.maintainer.transport.pub, &m), "", "policy %d", i);
+    cr_assert_str_eq (sent (&p, p.maintainer.transport.pub, &m), "quota");
+    reopen (&p);
+    cr_assert_str_eq (sent (&p, p.maintainer.transport.pub, &m), "quota", "a restart forgets it");
+    cr_assert_str_eq (sent (&p, p.admin.transport.pub, &m), "", "an admin is not bound by it");
+    p.now += 3601 * SECOND;
+    cr_assert_str_eq (sent (&p, p.maintainer.transport.pub, &m), "");
     place_release (&p);
 }
 

@@ -1,5 +1,6 @@
 /* Secret keys on disk: what is saved is what is loaded; files that others may read, or that are damaged, are refused; passphrases. */
 #include "auth/key.h"
+#include "auth/idp.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -342,4 +343,52 @@ Test (key, public_halves_have_one_form)
     k.seal_pub[31] ^= 0x80;
     cr_assert (keys_check (k.sign.pub, k.transport.pub, k.seal_pub, &e) == -1 && strstr (e.msg, "sealing"), "%s", e.msg);
     keys_release (&k);
+}
+
+/* ---- tokens, as text ---- */
+
+Test (key, token_text)
+{
+    struct rootinfo root = { .endpoint = "tcp://127.0.0.1:7000" };
+    struct token t, back;
+    struct err e = ERR_INIT;
+    BUF (text);
+    randombytes_buf (root.root, 32);
+    randombytes_buf (root.idp_key, 32);
+    cr_assert_eq (token_make (&t, &root, &e), 0, "%s", e.msg);
+    token_text (&t, &text);
+    cr_assert_eq (token_parse (&back, buf_str (&text), &e), 0, "%s", e.msg);
+    cr_assert (!memcmp (back.key.pub, t.key.pub, 32) && !memcmp (back.key.sec, t.key.sec, 32) && !memcmp (back.root.root, root.root, 32)
+               && !memcmp (back.root.idp_key, root.idp_key, 32) && !strcmp (back.root.endpoint, root.endpoint));
+    token_release (&back);
+    for (size_t i = 0; i < text.len; i++)
+        for (int c = 1; c < 256; c += 7) {
+            uint8_t was = text.p[i];
+            if (c == was)
+                continue;
+            text.p[i] = (uint8_t) c;
+            if (token_parse (&back, buf_str (&text), &e) == 0) {
+                BUF (other); /* then it says exactly what is written: no letter is looked over */
+                token_text (&back, &other);
+                cr_assert (bytes_eq (buf_bytes (&other), buf_bytes (&text)), "byte %zu as %02x", i, (unsigned) c);
+                token_release (&back);
+            } else
+                cr_assert (back.key.sec == NULL && e.msg[0]);
+            text.p[i] = was;
+        }
+    size_t fixed = strlen ("assay-token-1.") + 192;
+    for (size_t cut = 0; cut < text.len; cut++) {
+        char *part CLEANUP (free_ptr) = bytes_dup (bytes_of (text.p, cut));
+        int rc = token_parse (&back, part, &e);
+        cr_assert (rc == -1 || cut > fixed, "cut at %zu", cut);
+        token_release (&back);
+    }
+    static const char *const bad[] = { "", "assay-token-1", "assay-token-1.", "assay-token-2.00", "https://example.org/" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_assert_eq (token_parse (&back, bad[i], &e), -1, "\"%s\"", bad[i]);
+    BUF (long_text);
+    buf_add (&long_text, text.p, text.len);
+    memset (buf_grow (&long_text, 2 * 256), '6', 2 * 256);
+    cr_assert_eq (token_parse (&back, buf_str (&long_text), &e), -1, "an endpoint beyond its bound");
+    token_release (&t);
 }
