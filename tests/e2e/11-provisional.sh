@@ -61,11 +61,14 @@ wait "$one" "$trusted_pid" || true
 
 say "a liar builds; what ran on its bits falls when the others disagree, and runs again on the right ones"
 start liar assay-worker-liar --dir "$realm/worker-3"
+liar=$pid
 echo right >"$repo/n"
 commit right
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
 until_true 30 steps_are "$id" provisional provisional provisional
+kill "$liar" # where one owner is enough, as for the report, whoever is drawn is believed
+wait "$liar" || true
 start trusted assay-worker --dir "$realm/$trusted"
 start four assay-worker --dir "$realm/worker-4"
 until_true 60 steps_are "$id" trusted trusted trusted
