@@ -22,7 +22,7 @@ import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 last, body = db.execute("SELECT seq, body FROM event ORDER BY length(body) DESC LIMIT 1").fetchone()
 last = db.execute("SELECT max(seq) FROM event").fetchone()[0]
-db.executemany("INSERT INTO event VALUES (?, 'other', ?)", ((last + i, body) for i in range(1, 60001)))
+db.executemany("INSERT INTO event VALUES (?, ?, ?)", ((last + i, "p" if i % 60000 < 30000 else "other", body) for i in range(1, 60001)))
 db.commit()
 P
 start broker assay-broker --dir "$realm/broker"
@@ -38,6 +38,11 @@ push 0
 kill -0 "$flood" 2>/dev/null || fail "the push took as long as the questions went on"
 kill "$flood"
 say "a push went through while another asked for what is not his"
+peak() { awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$broker_pid/status"; }
+before=$(peak)
+hostile flood "$realm/hostile" broker 5 >"$scratch/flood.log" 2>&1
+say "large answers that nobody read: the broker had $before MiB at most, and then $(peak)"
+[ "$(peak)" -lt $((before + 250)) ] || fail "what was not read was kept"
 kill "$verifier_pid"
 wait "$verifier_pid" || true
 expect 0 assay get "$id/build" -d "$scratch/got"
