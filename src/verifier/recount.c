@@ -166,7 +166,9 @@ static void *count_on (void *arg)
     struct pile pile = { .n = 0 };
     struct err e = ERR_INIT;
     size_t n = 1;
+    pthread_mutex_lock (&h->lock); /* opening writes a little, and closing locks the file for a moment: who opens meanwhile is refused */
     int rc = ledger_open (&l, h->path, &e);
+    pthread_mutex_unlock (&h->lock);
     if (rc == 0)
         ledger_to_read (l);
     struct judge j = { .ledger = l, .roster = h->roster, .name = "" };
@@ -182,7 +184,9 @@ static void *count_on (void *arg)
     }
     free (pile.v);
     buf_release (&pile.bytes);
+    pthread_mutex_lock (&h->lock);
     ledger_close (&l);
+    pthread_mutex_unlock (&h->lock);
     free (rows);
     add_up (h, &own, &e, rc == -1);
     return NULL;

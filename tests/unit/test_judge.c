@@ -647,3 +647,20 @@ Test (judge, a_ledger_of_the_version_before_is_taken_over, .timeout = 60)
     cr_assert_eq (file_remove_tree (dir, &e), 0);
     drop_world ();
 }
+
+/* Opening a ledger writes to it, and closing locks it for a moment: threads that opened one meanwhile were told that it is locked. */
+Test (judge, a_recount_on_many_threads_opens_its_ledger_in_turns, .timeout = 120)
+{
+    struct err e = ERR_INIT;
+    char dir[] = "/tmp/assay-judge-XXXXXX", path[64];
+    struct recount sum;
+    make_world ();
+    cr_assert (mkdtemp (dir));
+    snprintf (path, sizeof path, "%s/a.db", dir);
+    struct ledger *l = open_ledger (path);
+    for (int i = 0; i < 40; i++)
+        cr_assert_eq (recount (path, w.roster, 16, NULL, NULL, &sum, &e), 0, "round %d: %s", i, e.msg);
+    ledger_close (&l);
+    cr_assert_eq (file_remove_tree (dir, &e), 0);
+    drop_world ();
+}
