@@ -31,6 +31,7 @@ _assay() {
     --dissent) COMPREPLY=($(compgen -W 'block tolerate' -- "$cur")); return ;;
     --isolation) COMPREPLY=($(compgen -W 'qemu bwrap' -- "$cur")); return ;;
     --kind) COMPREPLY=($(compgen -W 'submitted leased declined handed-back error artifact-completed drawn replicate verdict fallen exhausted cancelled expired retried challenged sidelined refused' -- "$cur")); return ;;
+    --priority) COMPREPLY=($(compgen -W '0 1 2 3 4 5 6 7 8 9' -- "$cur")); return ;;
     --trusted) [ "$command" = policy ] && COMPREPLY=($(compgen -W 'required optional' -- "$cur")); return ;;
     --timeout | --workers | --name | --owner | --project | --label | --endpoint | --events | --expires | --since | --reason | --agree | --max-replicas | --lineages | --url | --suite | --limit | --witnesses | --verifier) return ;;
     esac
@@ -43,7 +44,7 @@ _assay() {
     who) options='--json' ;;
     revoke) options='--since --reason' ;;
     policy) options='--project --agree --trusted --dissent --isolation --max-replicas --lineages --network --json' ;;
-    push) options="-C --project --url --wait --json"; [[ $cur == -* ]] || options=$(git for-each-ref --format='%(refname:short)' 2>/dev/null) ;;
+    push) options="-C --project --url --priority --wait --json"; [[ $cur == -* ]] || options=$(git for-each-ref --format='%(refname:short)' 2>/dev/null) ;;
     flush) options='-C --quiet' ;;
     hook) options='install -C' ;;
     watch) options='--since --project --kind --json --until-idle' ;;

@@ -468,7 +468,7 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
 {
     struct step_row *rows = xcalloc (WINDOW, sizeof *rows);
     int given = 0;
-    int64_t now = time_now_us ();
+    int64_t now = time_now_us (), served[10] = { 0 };
     int rc = state_queue (s->state, *after, WINDOW, rows, seen, e);
     for (size_t i = 0; rc == 0 && i < *seen && any_credit (s) && s->out_bytes < GIVEN_BYTES; i++) {
         int got = give_step (s, &rows[i], now, e);
@@ -476,9 +476,14 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
             rc = -1;
         else
             given += got;
+        if (got > 0 && rows[i].priority < 10 && rows[i].turn > served[rows[i].priority])
+            served[rows[i].priority] = rows[i].turn;
     }
+    for (unsigned i = 0; rc == 0 && i < 10; i++)
+        if (served[i])
+            rc = state_share_add (s->state, "", i, 0, served[i], e);
     if (rc == 0 && *seen)
-        *after = (struct cursor){ -(int64_t) rows[*seen - 1].priority, rows[*seen - 1].key };
+        *after = (struct cursor){ step_rank (&rows[*seen - 1]), rows[*seen - 1].key };
     free (rows);
     return rc == 0 ? given : -1;
 }

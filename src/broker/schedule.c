@@ -115,3 +115,8 @@ size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *
     free (used);
     return count;
 }
+
+int64_t schedule_turn (int64_t served, int64_t last, bool waits)
+{
+    return waits && last >= served ? last + 1 : served;
+}

@@ -1,4 +1,4 @@
-/* schedule.h: which workers get a step. Pure: workers, step and randomness are handed in.
+/* schedule.h: which workers get a step, and whose steps come first. Pure: workers, step and randomness are handed in.
  *
  * Fit: good for the project and labels, gives the isolation and the network, has credit, and its owner has neither an open lease of the step nor a
  * vote on it. Among those that fit, owners are drawn uniformly, then a worker of that owner uniformly, so that an owner gains nothing
@@ -35,6 +35,11 @@ struct demand {             /* a step */
 bool schedule_fits (const struct candidate *c, const struct demand *d);
 /* Picks at most d->places candidates into out (indices); returns how many. random (arg, n) gives 0..n-1 uniformly. */
 size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out);
+
+/* Fair turns: steps of one priority get leases in the order of their turns. Each step of a submitter takes the turn after its last one, and
+ * nobody's first comes before what is being served now: so whoever has few steps goes before the rest of who has many, and nobody saves
+ * turns up. served: the furthest turn that got a lease; last: the submitter's last one; waits: it has steps that are not decided. */
+int64_t schedule_turn (int64_t served, int64_t last, bool waits);
 
 /* Numbers for a draw that can be checked afterwards: from a seed that is logged, SHA-256 (seed, u64be counter), its first 8 bytes modulo n.
  * The picks of a draw follow from the seed and the candidates that fit, in their order; those that do not fit change nothing. */

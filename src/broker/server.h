@@ -14,13 +14,14 @@
 
 #include "auth/realm.h"
 #include "broker/pool.h"
+#include "broker/schedule.h"
 #include "broker/state.h"
 #include "broker/terms.h"
 #include "proto/statement.h"
 
 struct broker_conf {
     char *listen, *events, *state, *level;
-    int64_t error_cap, silence, lease_time, lease_grace, max_log, max_upload, max_queue, free_floor, decline_pause, event_hwm;
+    int64_t error_cap, silence, lease_time, lease_grace, max_log, max_upload, max_queue, max_each, max_priority, free_floor, decline_pause, event_hwm;
 };
 
 struct route {                  /* a peer's connection */

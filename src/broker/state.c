@@ -56,6 +56,27 @@ int state_steps (struct state *s, int64_t sub, int (*each) (void *, const struct
     return s->ops->steps (s, sub, each, arg, e);
 }
 
+int64_t step_rank (const struct step_row *r)
+{
+    return r->turn - (int64_t) r->priority * (TURN_MAX + 1);
+}
+
+void step_ranked (struct step_row *r, int64_t rank)
+{
+    r->turn = rank & TURN_MAX;
+    r->priority = (unsigned) ((r->turn - rank) / (TURN_MAX + 1));
+}
+
+int state_share (struct state *s, const char *submitter, unsigned priority, struct share *out, struct err *e)
+{
+    return s->ops->share (s, submitter, priority, out, e);
+}
+
+int state_share_add (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e)
+{
+    return s->ops->share_add (s, submitter, priority, open, turn, e);
+}
+
 int state_queue (struct state *s, struct cursor after, unsigned limit, struct step_row *out, size_t *n, struct err *e)
 {
     return s->ops->queue (s, after, limit, out, n, e);

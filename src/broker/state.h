@@ -29,7 +29,8 @@ struct step_row {
     struct job job;
     bool waiting;             /* for steps that it needs */
     bool want_trusted;        /* a trusted worker must be among the outcomes */
-    unsigned priority;
+    unsigned priority;        /* 0 to 9 */
+    int64_t turn;             /* its place among steps of its priority, 0 to TURN_MAX (schedule_turn); equal ones go by age */
     int64_t expires;
     char state[32];           /* from the newest verdict, else "pending" */
     struct digest digest;
@@ -38,8 +39,7 @@ struct step_row {
     char reason[256];
     struct {                  /* the backend's: what is in indices, as it is on disk */
         enum job_state job;
-        unsigned priority;
-        int64_t expires;
+        int64_t rank, expires;
         bool queued;
     } stored;
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
@@ -83,13 +83,24 @@ int state_step_put (struct state *s, struct step_row *step, struct err *e);     
 int state_step_get (struct state *s, int64_t key, struct step_row *out, struct err *e);
 int state_step_find (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e); /* 1, 0 */
 int state_steps (struct state *s, int64_t sub, int (*each) (void *arg, const struct step_row *step), void *arg, struct err *e);
-/* Steps that want leases, from behind the cursor (priority, key) on, best first. */
+/* Steps that want leases, from behind the cursor on, best first: by priority, then turn, then age. */
+#define TURN_MAX ((INT64_C (1) << 40) - 1)
+int64_t step_rank (const struct step_row *r);          /* priority and turn as one number, that the best has the least of */
+void step_ranked (struct step_row *r, int64_t rank);   /* and back */
 struct cursor {
-    int64_t rank, key;        /* rank = -priority; {INT64_MIN, 0} is before all */
+    int64_t rank, key;        /* {INT64_MIN, 0} is before all */
 };
 int state_queue (struct state *s, struct cursor after, unsigned limit, struct step_row *out, size_t *n, struct err *e);
 int state_expired (struct state *s, int64_t now, unsigned limit, struct step_row *out, size_t *n, struct err *e); /* open ones past their time */
 int64_t state_open_steps (struct state *s);            /* how many are not decided; a counter, not a scan */
+/* What a submitter has in the queue. The caller adds to it what it adds to, or takes from, the steps; kept with them. Submitter "": turn
+ * is the furthest that got a lease, of anybody. */
+struct share {
+    int64_t open, open_here;  /* steps that are not decided: all, and those of the priority */
+    int64_t turn;             /* the last that was taken, at the priority */
+};
+int state_share (struct state *s, const char *submitter, unsigned priority, struct share *out, struct err *e);
+int state_share_add (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e); /* a turn below the last changes nothing */
 
 int state_lease_add (struct state *s, const struct lease_row *l, struct err *e);
 int state_lease_put (struct state *s, const struct lease_row *l, struct err *e); /* state and result */

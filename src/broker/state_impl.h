@@ -27,6 +27,8 @@ struct state_backend {
     int (*queue) (struct state *s, struct cursor after, unsigned limit, struct step_row *out, size_t *n, struct err *e);
     int (*expired) (struct state *s, int64_t now, unsigned limit, struct step_row *out, size_t *n, struct err *e);
     int64_t (*open_steps) (struct state *s);
+    int (*share) (struct state *s, const char *submitter, unsigned priority, struct share *out, struct err *e);
+    int (*share_add) (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e);
     int (*lease_add) (struct state *s, const struct lease_row *l, struct err *e);
     int (*lease_put) (struct state *s, const struct lease_row *l, struct err *e);
     int (*lease_get) (struct state *s, const struct digest *id, struct lease_row *out, struct err *e);

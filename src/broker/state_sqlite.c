@@ -8,43 +8,7 @@
 
 #include "base/file.h"
 #include "broker/state_impl.h"
-
-#define SCHEMA 4
-
-/* Rows lie in the order in which they came, not of their ids, which are random: a turn's leases share a few pages, also when they end. */
-#define LEASE_TABLE                                                                                                                                     \
-    "CREATE TABLE IF NOT EXISTS lease (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, step INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL," \
-    " trusted INTEGER NOT NULL, issued INTEGER NOT NULL, expires INTEGER NOT NULL, state INTEGER NOT NULL, result BLOB,"                                  \
-    " image INTEGER NOT NULL DEFAULT 0) STRICT;"
-
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS submission (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, envelope BLOB NOT NULL, project TEXT NOT NULL,"
-    " commit_id TEXT NOT NULL, ref TEXT NOT NULL, submitter TEXT NOT NULL, time INTEGER NOT NULL, expires INTEGER NOT NULL, priority INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub INTEGER NOT NULL, no INTEGER NOT NULL, name TEXT NOT NULL, job INTEGER NOT NULL,"
-    " places INTEGER NOT NULL, voted INTEGER NOT NULL, open INTEGER NOT NULL, errors INTEGER NOT NULL, waiting INTEGER NOT NULL, want_trusted INTEGER NOT NULL,"
-    " rank INTEGER NOT NULL, queue INTEGER NOT NULL, expires INTEGER NOT NULL, state TEXT NOT NULL, digest BLOB, agree INTEGER NOT NULL,"
-    " support INTEGER NOT NULL, dissent INTEGER NOT NULL, votes INTEGER NOT NULL, trusted_required INTEGER NOT NULL, reason TEXT NOT NULL,"
-    " verdict INTEGER NOT NULL, needs INTEGER NOT NULL DEFAULT 0, usable BLOB, inputs BLOB, since INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE UNIQUE INDEX IF NOT EXISTS step_sub ON step (sub, no);"
-    "CREATE INDEX IF NOT EXISTS step_queue ON step (rank, key) WHERE queue = 1;"
-    "CREATE INDEX IF NOT EXISTS step_expires ON step (expires) WHERE job = 0;"
-    LEASE_TABLE
-    "CREATE INDEX IF NOT EXISTS lease_step ON lease (step, issued);"
-    "CREATE INDEX IF NOT EXISTS lease_open ON lease (issued) WHERE state = 1;"
-    "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 4), ('open', 0);";
-
-/* From schema 1: what came with steps that start on what is not trusted yet; from 2: with steps that name several images; from 3: leases by age. */
-static const char *const upgrades[] = {
-    "ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN usable BLOB; ALTER TABLE step ADD COLUMN inputs BLOB;"
-    "ALTER TABLE step ADD COLUMN since INTEGER NOT NULL DEFAULT 0; UPDATE step SET needs = 1 WHERE waiting = 1;"
-    "UPDATE counter SET value = 2 WHERE name = 'schema';",
-    "ALTER TABLE lease ADD COLUMN image INTEGER NOT NULL DEFAULT 0; UPDATE counter SET value = 3 WHERE name = 'schema';",
-    "BEGIN; DROP INDEX lease_step; DROP INDEX lease_open; ALTER TABLE lease RENAME TO lease_by_id;" LEASE_TABLE
-    "INSERT INTO lease (id, step, worker, owner, trusted, issued, expires, state, result, image) SELECT id, step, worker, owner, trusted, issued, expires,"
-    " state, result, image FROM lease_by_id ORDER BY issued; DROP TABLE lease_by_id; UPDATE counter SET value = 4 WHERE name = 'schema'; COMMIT;",
-};
+#include "broker/state_schema.h"
 
 #define SUB "key, id, envelope, project, commit_id, ref, submitter, time, expires, priority FROM submission"
 #define STEP                                                                                                                                  \
@@ -61,7 +25,7 @@ enum query {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MARK, Q_KEEP, Q_UNDO, Q_UNDONE, Q_SUB_FIND, Q_SUB_GET, Q_SUB_ADD, Q_SUBS, Q_SUBS_PREFIX, Q_STEP_ADD, Q_STEP_PUT,
     Q_STEP_PUT_QUEUE, Q_STEP_PUT_ROW,
     Q_STEP_GET, Q_STEP_FIND, Q_STEPS, Q_QUEUE, Q_EXPIRED, Q_OPEN_PUT, Q_LEASE_ADD, Q_LEASE_PUT, Q_LEASE_GET, Q_LEASES_OF, Q_LEASES_OPEN, Q_EVENT_ADD,
-    Q_EVENTS, Q_COUNT
+    Q_EVENTS, Q_SHARE, Q_SHARE_ADD, Q_COUNT
 };
 static const char *const texts[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -95,6 +59,9 @@ static const char *const texts[Q_COUNT] = {
     [Q_LEASES_OPEN] = "SELECT " LEASE " WHERE state = 1 ORDER BY issued",
     [Q_EVENT_ADD] = "INSERT INTO event (seq, project, body) VALUES (?1, ?2, ?3)",
     [Q_EVENTS] = "SELECT seq, project, body FROM event WHERE seq >= ?1 ORDER BY seq",
+    [Q_SHARE] = "SELECT coalesce(sum(open), 0), coalesce(sum(open) FILTER (WHERE priority = ?2), 0), coalesce(sum(turn) FILTER (WHERE priority = ?2), 0)"
+                " FROM share WHERE submitter = ?1",
+    [Q_SHARE_ADD] = "INSERT INTO share (submitter, priority, open, turn) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET open = open + ?3, turn = max(turn, ?4)",
 };
 
 struct db {
@@ -187,13 +154,19 @@ static void db_close (struct state *s)
     free (d);
 }
 
-static bool upgrade (struct db *d)
+/* Each upgrade whole or not at all: a kill between two of its statements leaves the version that was. */
+static int upgrade (struct db *d, const char *path, int64_t *version, struct err *e)
 {
-    int64_t from = number (d, "SELECT value FROM counter WHERE name = 'schema'"); /* -1: a new one */
-    bool ok = true;
-    for (; ok && from >= 1 && from < SCHEMA; from++)
-        ok = sqlite3_exec (d->sql, upgrades[from - 1], NULL, NULL, NULL) == SQLITE_OK;
-    return ok;
+    const char *text;
+    while ((text = state_upgrade (*version))) {
+        if (sqlite3_exec (d->sql, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK || sqlite3_exec (d->sql, text, NULL, NULL, NULL) != SQLITE_OK
+            || sqlite3_exec (d->sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+            return fail (d, e, path);
+        *version += 1;
+    }
+    if (*version != -1 && *version != STATE_SCHEMA)
+        return err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) *version, STATE_SCHEMA);
+    return 0;
 }
 
 static int db_open (struct state **out, const struct state_backend *ops, const char *path, struct err *e)
@@ -203,9 +176,13 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
     /* temp_store: what a savepoint would have to put back stays in memory, and is let go with it; else it is written to a file for each message. */
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
-                                       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;", NULL, NULL, NULL) == SQLITE_OK
-              && upgrade (d)
-              && sqlite3_exec (d->sql, schema, NULL, NULL, NULL) == SQLITE_OK;
+                                       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;", NULL, NULL, NULL) == SQLITE_OK;
+    int64_t version = ok ? number (d, "SELECT value FROM counter WHERE name = 'schema'") : -1; /* -1: a new one */
+    if (ok && upgrade (d, path, &version, e) == -1) {
+        db_close (&d->head);
+        return -1;
+    }
+    ok = ok && sqlite3_exec (d->sql, state_schema (), NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (d->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) == SQLITE_OK;
     if (!ok) {
@@ -213,10 +190,11 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
         db_close (&d->head);
         return -1;
     }
-    int64_t version = number (d, "SELECT value FROM counter WHERE name = 'schema'"), seq = number (d, "SELECT coalesce(max(seq), 0) FROM event");
+    version = number (d, "SELECT value FROM counter WHERE name = 'schema'");
+    int64_t seq = number (d, "SELECT coalesce(max(seq), 0) FROM event");
     d->open = d->open_stored = number (d, "SELECT value FROM counter WHERE name = 'open'");
-    if (version != SCHEMA || seq < 0 || d->open < 0) {
-        err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) version, SCHEMA);
+    if (version != STATE_SCHEMA || seq < 0 || d->open < 0) {
+        err_set (e, ERR_DAMAGED, "%s: it has no counters, or no events (not a state of assay's broker)", path);
         db_close (&d->head);
         return -1;
     }
@@ -420,7 +398,7 @@ static bool step_queue (const struct step_row *r)
 static void step_stored (struct step_row *r)
 {
     r->stored.job = r->job.state;
-    r->stored.priority = r->priority;
+    r->stored.rank = step_rank (r);
     r->stored.expires = r->expires;
     r->stored.queued = step_queue (r);
 }
@@ -440,7 +418,7 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     r->job.errors = get_u (q, i++);
     r->waiting = get_u (q, i++) != 0;
     r->want_trusted = get_u (q, i++) != 0;
-    r->priority = (unsigned) -sqlite3_column_int64 (q, i++);
+    step_ranked (r, sqlite3_column_int64 (q, i++));
     r->expires = sqlite3_column_int64 (q, i++);
     get_text (q, i++, r->state, sizeof r->state);
     get_digest (q, i++, &r->digest);
@@ -470,7 +448,7 @@ static void step_bind (sqlite3_stmt *q, const struct step_row *r)
     sqlite3_bind_int64 (q, i++, r->job.errors);
     sqlite3_bind_int64 (q, i++, r->waiting);
     sqlite3_bind_int64 (q, i++, r->want_trusted);
-    sqlite3_bind_int64 (q, i++, -(int64_t) r->priority);
+    sqlite3_bind_int64 (q, i++, step_rank (r));
     sqlite3_bind_int64 (q, i++, step_queue (r));
     sqlite3_bind_int64 (q, i++, r->expires);
     put_text (q, i++, r->state);
@@ -534,7 +512,7 @@ static int db_step_add (struct state *s, struct step_row *r, struct err *e)
 static int db_step_put (struct state *s, struct step_row *r, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, r->job.state != r->stored.job || r->priority != r->stored.priority || r->expires != r->stored.expires ? Q_STEP_PUT
+    sqlite3_stmt *q = query (d, r->job.state != r->stored.job || step_rank (r) != r->stored.rank || r->expires != r->stored.expires ? Q_STEP_PUT
                                       : step_queue (r) != r->stored.queued                                                                    ? Q_STEP_PUT_QUEUE
                                                                                                                                               : Q_STEP_PUT_ROW);
     step_bind (q, r);
@@ -598,6 +576,32 @@ static int db_expired (struct state *s, int64_t now, unsigned limit, struct step
 static int64_t db_open_steps (struct state *s)
 {
     return ((struct db *) s)->open;
+}
+
+static int db_share (struct state *s, const char *submitter, unsigned priority, struct share *out, struct err *e)
+{
+    struct db *d = (struct db *) s;
+    sqlite3_stmt *q = query (d, Q_SHARE);
+    put_text (q, 1, submitter);
+    sqlite3_bind_int64 (q, 2, priority);
+    if (sqlite3_step (q) != SQLITE_ROW) {
+        sqlite3_reset (q);
+        return fail (d, e, "share");
+    }
+    *out = (struct share){ sqlite3_column_int64 (q, 0), sqlite3_column_int64 (q, 1), sqlite3_column_int64 (q, 2) };
+    sqlite3_reset (q);
+    return 0;
+}
+
+static int db_share_add (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e)
+{
+    struct db *d = (struct db *) s;
+    sqlite3_stmt *q = query (d, Q_SHARE_ADD);
+    put_text (q, 1, submitter);
+    sqlite3_bind_int64 (q, 2, priority);
+    sqlite3_bind_int64 (q, 3, open);
+    sqlite3_bind_int64 (q, 4, turn);
+    return run (d, q, "share", e);
 }
 
 /* ---- leases ---- */
@@ -732,7 +736,7 @@ static int db_events (struct state *s, uint64_t from, int (*each) (void *, uint6
         .name = backend_name, .open = opener, .close = db_close, .begin = db_begin, .commit = db_commit, .rollback = db_rollback, .mark = db_mark,       \
         .keep = db_keep, .undo = db_undo, .broken = db_broken, .sub_find = db_sub_find, .sub_get = db_sub_get, .sub_add = db_sub_add, .subs = db_subs,    \
         .step_add = db_step_add, .step_put = db_step_put, .step_get = db_step_get, .step_find = db_step_find, .steps = db_steps, .queue = db_queue,       \
-        .expired = db_expired, .open_steps = db_open_steps, .lease_add = db_lease_add, .lease_put = db_lease_put, .lease_get = db_lease_get,              \
+        .expired = db_expired, .open_steps = db_open_steps, .share = db_share, .share_add = db_share_add, .lease_add = db_lease_add, .lease_put = db_lease_put, .lease_get = db_lease_get,              \
         .leases_of = db_leases_of, .leases_open = db_leases_open, .seq = db_seq, .event_add = db_event_add, .events = db_events                           \
     }
 const struct state_backend state_sqlite = BACKEND ("sqlite", sqlite_open);

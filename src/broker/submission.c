@@ -45,6 +45,7 @@ int step_apply (struct server *s, struct context *c, enum job_event event, unsig
 {
     struct step_row *st = &c->step;
     unsigned cap = (unsigned) s->conf.error_cap;
+    int open = st->job.state != JOB_DECIDED;
     int actions = job_apply (&st->job, event, more, cap, e);
     if (actions == -1)
         return -1;
@@ -65,7 +66,25 @@ int step_apply (struct server *s, struct context *c, enum job_event event, unsig
     if ((actions & JOB_FORGET) && votes_forget (s, st->key, e) == -1)
         return -1;
     s->dirty = s->dirty || job_wants (&st->job) > 0;
+    open = (st->job.state != JOB_DECIDED) - open;
+    if (open && state_share_add (s->state, c->sub.submitter, st->priority, open, 0, e) == -1)
+        return -1;
     return state_step_put (s->state, st, e);
+}
+
+/* Turns for n steps of a submitter, of which `more` were not open before; *first is that of the first. */
+static int turns_take (struct server *s, const char *submitter, unsigned priority, size_t n, size_t more, int64_t *first, struct err *e)
+{
+    struct share served, mine;
+    if (state_share (s->state, "", priority, &served, e) == -1 || state_share (s->state, submitter, priority, &mine, e) == -1)
+        return -1;
+    if (more && mine.open + (int64_t) more > s->conf.max_each)
+        return err_code (e, EC_BUSY, "%s has %lld open steps, and may have %lld (wait until some are decided, or cancel some)", submitter, (long long) mine.open,
+                         (long long) s->conf.max_each);
+    *first = schedule_turn (served.turn, mine.turn, mine.open_here > 0);
+    if (*first > TURN_MAX - (int64_t) n)
+        *first = TURN_MAX - (int64_t) n; /* after a million a second for twelve days; then all are alike */
+    return state_share_add (s->state, submitter, priority, 0, *first + (int64_t) n - 1, e);
 }
 
 /* ---- submit ---- */
@@ -74,6 +93,7 @@ struct opened {                /* a submission that passed its checks */
     struct envelope env;
     struct msg body;
     struct digest id;
+    const struct principal *signer;
     bool decoded;
 };
 
@@ -145,6 +165,7 @@ static int check_submission (struct ask *a, struct opened *o, struct err *e)
     if ((a->signer != p && envelope_check (&o->env, p->sign_key, e) == -1) || msg_decode_as (o->env.body, MSG_submission_body, &o->body, e) == -1)
         return err_wrap (e, "submission");
     o->decoded = true;
+    o->signer = p;
     o->id = envelope_id (&o->env);
     const struct msg_submission_body *b = &o->body.u.submission_body;
     char project[128];
@@ -176,6 +197,10 @@ static int check_submission (struct ask *a, struct opened *o, struct err *e)
 
 static int store_steps (struct server *s, const struct sub_row *sub, const struct msg_submission_body *b, struct err *e)
 {
+    int64_t turn;
+    if (turns_take (s, sub->submitter, sub->priority, b->steps.n, b->steps.n, &turn, e) == -1
+        || state_share_add (s->state, sub->submitter, sub->priority, (int64_t) b->steps.n, 0, e) == -1)
+        return -1;
     for (size_t i = 0; i < b->steps.n; i++) {
         struct msg m;
         if (msg_decode_as (b->steps.v[i], MSG_step, &m, e) == -1)
@@ -183,7 +208,7 @@ static int store_steps (struct server *s, const struct sub_row *sub, const struc
         struct policy p = roster_policy (realm_roster (s->rl), b->project);
         p = policy_in_force (&p, &m.u.step);
         struct step_row st = { .sub = sub->key, .no = (unsigned) i, .job = { .state = JOB_OPEN, .places = p.agree }, .waiting = m.u.step.needs.n > 0, .needs = (unsigned) m.u.step.needs.n,
-                               .want_trusted = p.trusted == POLICY_TRUSTED_REQUIRED, .priority = sub->priority, .expires = sub->expires, .state = "pending",
+                               .want_trusted = p.trusted == POLICY_TRUSTED_REQUIRED, .priority = sub->priority, .turn = turn + (int64_t) i, .expires = sub->expires, .state = "pending",
                                .agree = p.agree, .trusted_required = p.trusted == POLICY_TRUSTED_REQUIRED };
         (void) bytes_copy (m.u.step.name, st.name, sizeof st.name);
         int rc = state_step_add (s->state, &st, e);
@@ -220,7 +245,8 @@ int on_submit (struct ask *a, struct err *e)
         buf_add (&sub.envelope, a->m->u.submit.envelope.p, a->m->u.submit.envelope.len);
         sub.time = a->now;
         sub.expires = (int64_t) b->expires;
-        sub.priority = b->priority > 9 ? 9 : (unsigned) b->priority;
+        uint64_t most = (o.signer->roles & ROLE_ADMIN) ? 9 : (uint64_t) s->conf.max_priority;
+        sub.priority = (unsigned) (b->priority > most ? most : b->priority);
         char reason[256];
         (void) snprintf (reason, sizeof reason, "%.12s %.200s", sub.commit, sub.ref);
         if (state_sub_add (s->state, &sub, e) == -1 || store_steps (s, &sub, b, e) == -1
@@ -411,6 +437,8 @@ int on_retry (struct ask *a, struct err *e)
     if (rc == 0 && c.sub.expires <= a->now)
         rc = err_code (e, EC_EXPIRED, "the submission expired (push again)");
     if (rc == 0)
+        rc = turns_take (a->s, c.sub.submitter, c.step.priority, 1, c.step.job.state == JOB_DECIDED, &c.step.turn, e);
+    if (rc == 0)
         rc = event_add (a->s, &(struct event_fields){ .kind = "retried", .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = "pending",
                                                       .reason = a->sender->name }, NULL, e);
     if (rc == 0) {
@@ -450,6 +478,8 @@ int on_challenge (struct ask *a, struct err *e)
         rc = err_code (e, EC_CONFLICT, "step %s is %s (only what is trusted or failed can be challenged)", c.step.name, c.step.job.state == JOB_DECIDED ? c.step.state : "still open");
     if (rc == 0)
         rc = challenge_fits (a->s, &c, e);
+    if (rc == 0)
+        rc = turns_take (a->s, c.sub.submitter, c.step.priority, 1, 1, &c.step.turn, e);
     if (rc == 0)
         rc = event_add (a->s, &(struct event_fields){ .kind = "challenged", .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = c.step.state,
                                                       .reason = a->sender->name }, NULL, e);

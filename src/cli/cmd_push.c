@@ -15,6 +15,7 @@
 struct push {
     const char *repo, *rev, *project_option, *url_option;
     bool wait, json;
+    uint64_t priority;
     struct buf project, url, ref, gitdir;
     struct git_rev commit;
     struct signed_submission sub;
@@ -37,7 +38,7 @@ static int prepare (struct push *p, struct realm *rl, struct err *e)
         git_ref_of (p->repo, p->rev, &p->ref, e) == -1 || submit_project (p->repo, p->project_option, &p->project, e) == -1 ||
         submit_url (p->repo, p->url_option, &p->url, e) == -1)
         return -1;
-    struct submit s = { p->repo, p->commit.id, buf_str (&p->ref), buf_str (&p->project), buf_str (&p->url), 0 };
+    struct submit s = { p->repo, p->commit.id, buf_str (&p->ref), buf_str (&p->project), buf_str (&p->url), p->priority };
     return submit_sign (rl, &s, &p->sub, e);
 }
 
@@ -185,7 +186,7 @@ static int run (struct cli *c, struct push *p, struct realm *rl)
 int cmd_push (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "project", required_argument, NULL, 'p' }, { "url", required_argument, NULL, 'u' }, { "wait", no_argument, NULL, 'w' },
+        { "project", required_argument, NULL, 'p' }, { "url", required_argument, NULL, 'u' }, { "priority", required_argument, NULL, 'P' }, { "wait", no_argument, NULL, 'w' },
         { "json", no_argument, NULL, 'j' },          { NULL, 0, NULL, 0 },
     };
     struct push CLEANUP (push_release) p = { .repo = ".", .rev = "HEAD" };
@@ -199,6 +200,11 @@ int cmd_push (struct cli *c, int argc, char **argv)
             break;
         case 'u':
             p.url_option = optarg;
+            break;
+        case 'P':
+            if (strlen (optarg) != 1 || *optarg < '0' || *optarg > '9')
+                return cli_usage ("push", "--priority %s: 0 to 9", optarg);
+            p.priority = (uint64_t) (*optarg - '0');
             break;
         case 'w':
             p.wait = true;

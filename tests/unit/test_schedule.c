@@ -131,3 +131,82 @@ Test (schedule, a_draw_follows_from_its_seed)
     for (size_t i = 0; i < 6; i++)
         cr_assert (hits[i] > 100, "%s was drawn first %u times of 6000", names[i], hits[i]);
 }
+
+/* ---- turns ---- */
+
+struct queue { /* of one priority, as the broker keeps it: what is queued, what each has taken */
+    struct { int64_t turn; unsigned who; } step[4000];
+    size_t n;
+    int64_t served, last[8];
+    unsigned waits[8];
+};
+
+static void queue_add (struct queue *q, unsigned who, unsigned n)
+{
+    while (n--) {
+        int64_t turn = schedule_turn (q->served, q->last[who], q->waits[who] > 0);
+        cr_assert_geq (turn, q->served);
+        q->last[who] = turn;
+        q->waits[who]++;
+        q->step[q->n].turn = turn;
+        q->step[q->n++].who = who;
+    }
+}
+
+static unsigned queue_take (struct queue *q)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < q->n; i++) /* age is the place in the list */
+        if (q->step[i].turn < q->step[best].turn)
+            best = i;
+    unsigned who = q->step[best].who;
+    if (q->step[best].turn > q->served)
+        q->served = q->step[best].turn;
+    q->waits[who]--;
+    q->n--;
+    for (size_t i = best; i < q->n; i++)
+        q->step[i] = q->step[i + 1];
+    return who;
+}
+
+Test (schedule, whoever_has_few_steps_does_not_wait_for_all_of_anothers)
+{
+    static struct queue q;
+    memset (&q, 0, sizeof q);
+    queue_add (&q, 0, 1000);
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq (queue_take (&q), 0, "nobody else is there");
+    }
+    queue_add (&q, 1, 1); /* behind a flood: it waits for one at most */
+    unsigned first = queue_take (&q), second = queue_take (&q);
+    cr_assert (first == 1 || second == 1);
+    queue_add (&q, 1, 50); /* two that have many: in turns, the newcomer among them gets no more than its share for having been away */
+    queue_add (&q, 2, 50);
+    unsigned got[8] = { 0 };
+    for (unsigned i = 0; i < 90; i++)
+        got[queue_take (&q)]++;
+    cr_assert (got[0] >= 29 && got[0] <= 31 && got[1] >= 29 && got[1] <= 31 && got[2] >= 29 && got[2] <= 31, "%u %u %u", got[0], got[1], got[2]);
+}
+
+Test (schedule, turns_are_fair_however_steps_come)
+{
+    static struct queue q;
+    uint64_t rnd = 7;
+    for (unsigned round = 0; round < 200; round++) {
+        unsigned got[4] = { 0 }, always = 600;
+        memset (&q, 0, sizeof q);
+        q.served = q.last[0] = (int64_t) (round * 1000);
+        for (unsigned i = 0; i < 4; i++)
+            queue_add (&q, i, 5); /* all four always have some queued, in portions of any size */
+        for (unsigned i = 0; i < always; i++) {
+            got[queue_take (&q)]++;
+            for (unsigned who = 0; who < 4; who++)
+                if (q.waits[who] < 5 || (who == 0 && q.n < 3000)) {
+                    rnd = rnd * 6364136223846793005u + 1442695040888963407u;
+                    queue_add (&q, who, 1 + (unsigned) (rnd >> 60) % 4);
+                }
+        }
+        for (unsigned who = 0; who < 4; who++)
+            cr_assert (got[who] + 12 > always / 4 && got[who] < always / 4 + 12, "round %u: %u got %u of %u", round, who, got[who], always);
+    }
+}
