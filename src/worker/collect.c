@@ -52,8 +52,18 @@ static const char *kind_name (mode_t m)
     return S_ISBLK (m) || S_ISCHR (m) ? "a device" : S_ISSOCK (m) ? "a socket" : S_ISFIFO (m) ? "a named pipe" : "of no known kind";
 }
 
-/* Take dir_fd/name (already looked at, st) into the tree as path. */
-static int take (struct job *j, int dir, const char *name, const char *path, int depth)
+/* A folder of the tree, made if it is not there. What the step made of links is in the tree as well, and is never gone through: a link inside
+ * the tree that is reached by another link leads anywhere. */
+static int folder (struct job *j, int into, const char *name, const char *path)
+{
+    if (mkdirat (into, name, 0755) == -1 && errno != EEXIST)
+        return bad (j, path, strerror (errno));
+    int fd = openat (into, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd != -1 ? fd : bad (j, path, errno == ENOTDIR || errno == ELOOP ? "a folder, and something else too (/out and /src differ; name one of them)" : strerror (errno));
+}
+
+/* Take dir/name as into/name, a place of the tree; path is its whole path there. */
+static int take (struct job *j, int dir, const char *name, int into, const char *path, int depth)
 {
     struct stat st;
     if (!name_ok (name))
@@ -67,8 +77,9 @@ static int take (struct job *j, int dir, const char *name, const char *path, int
     if (S_ISDIR (st.st_mode)) {
         if (depth > 128)
             return bad (j, path, "nested too deeply");
-        if (mkdirat (j->tree, path, 0755) == -1 && errno != EEXIST)
-            return bad (j, path, strerror (errno));
+        CLEANUP (fd_close) int to = folder (j, into, name, path);
+        if (to == -1)
+            return -1;
         if (fchmodat (dir, name, 0755, 0) == -1)
             return bad (j, path, strerror (errno));
         int sub = openat (dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0;
@@ -81,7 +92,7 @@ static int take (struct job *j, int dir, const char *name, const char *path, int
             if (strcmp (en->d_name, ".") == 0 || strcmp (en->d_name, "..") == 0)
                 continue;
             char *inner = xasprintf ("%s/%s", path, en->d_name);
-            rc = take (j, dirfd (d), en->d_name, inner, depth + 1);
+            rc = take (j, dirfd (d), en->d_name, to, inner, depth + 1);
             free (inner);
         }
         closedir (d);
@@ -98,7 +109,7 @@ static int take (struct job *j, int dir, const char *name, const char *path, int
             return bad (j, path, "a link to a name with control characters or bad UTF-8");
         if (manifest_link_check (path, target, &why) == -1)
             return bad (j, path, "a link that leaves the tree");
-        if (symlinkat (target, j->tree, path) == -1 && errno != EEXIST)
+        if (symlinkat (target, into, name) == -1 && errno != EEXIST)
             return bad (j, path, strerror (errno));
         return 0;
     }
@@ -115,24 +126,27 @@ static int take (struct job *j, int dir, const char *name, const char *path, int
     }
     if (fchmodat (dir, name, st.st_mode & 0111 ? 0755 : 0644, 0) == -1)
         return bad (j, path, strerror (errno));
-    if (linkat (dir, name, j->tree, path, 0) == -1 && errno != EEXIST)
+    if (linkat (dir, name, into, name, 0) == -1 && errno != EEXIST)
         return bad (j, path, strerror (errno));
     return 0;
 }
 
-/* Make the folders above path in the tree. */
+/* Open the folder of the tree above path, and make it and those above it where they are not there. */
 static int parents (struct job *j, const char *path)
 {
-    char *copy = xstrdup (path);
-    int rc = 0;
-    for (char *p = strchr (copy, '/'); p && rc == 0; p = strchr (p + 1, '/')) {
+    char *copy = xstrdup (path), *part = copy;
+    int at = openat (j->tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at == -1)
+        (void) bad (j, path, strerror (errno));
+    for (char *p = strchr (copy, '/'); p && at != -1; part = p + 1, p = strchr (part, '/')) {
         *p = '\0';
-        if (mkdirat (j->tree, copy, 0755) == -1 && errno != EEXIST)
-            rc = bad (j, copy, strerror (errno));
+        int next = folder (j, at, part, copy);
+        close (at);
+        at = next;
         *p = '/';
     }
     free (copy);
-    return rc;
+    return at;
 }
 
 /* Match `pattern` (rest of the listed path) below dir, whose own path is `at`. Number of matches, -1 on failure. */
@@ -163,7 +177,8 @@ static int match (struct job *j, int dir, const char *at, const char *pattern)
     for (size_t i = 0; i < count && found >= 0; i++) {
         char *path = xasprintf ("%s%s%s", at, *at ? "/" : "", names[i]);
         if (!*rest) {
-            found = parents (j, path) == -1 || take (j, dir, names[i], path, 0) == -1 ? -1 : found + 1;
+            CLEANUP (fd_close) int into = parents (j, path);
+            found = into == -1 || take (j, dir, names[i], into, path, 0) == -1 ? -1 : found + 1;
         } else {
             int sub = openat (dir, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
             int more = !name_ok (names[i]) ? bad (j, path, "a name with control characters or bad UTF-8") : sub == -1 ? 0 : match (j, sub, path, rest);

@@ -33,6 +33,11 @@ S
 step 1 through 'dir' '[dir/file]' <<'S'
 ln -s /etc /out/dir
 S
+# /out has a link where /src has a folder; a link that is reached by that one leads out of the tree, to the worker's own files
+step 1 outside 'artifact s' "[s, s/s/s/up, up$scratch/escaped]" <<S
+ln -s . /out/s; mkdir -p /src/s/s/s /src/up$scratch/escaped; ln -s ../../.. /src/s/s/s/up
+S
+[ ! -e "$scratch/escaped" ] || fail "a step made a folder of the worker's machine"
 step 1 control 'bad' "['*']" <<'S'
 printf x > "/out/bad
 name"

@@ -3,6 +3,11 @@ check_PROGRAMS += tests/unit/cgroup_init
 tests_unit_cgroup_init_SOURCES = tests/unit/cgroup_init.c
 tests_unit_cgroup_init_LDADD = libworker.a libbase.a $(SODIUM_LIBS) $(CRYPTO_LIBS)
 if HAVE_CRITERION
+check_PROGRAMS += tests/unit/test_collect
+TESTS += tests/unit/test_collect
+tests_unit_test_collect_SOURCES = tests/unit/test_collect.c
+tests_unit_test_collect_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_collect_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
 check_PROGRAMS += tests/unit/test_limits
 TESTS += tests/unit/test_limits
 tests_unit_test_limits_SOURCES = tests/unit/test_limits.c
