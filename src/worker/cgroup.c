@@ -207,8 +207,9 @@ int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e)
 
 int cgroup_enter (const char *name)
 {
+    /* In v1 a thread may go alone, and then the kernel need not wait (some ms) until no other process forks. Who comes here has one thread. */
     for (int i = 0; i < bases; i++)
-        if (put (base[i], name, "cgroup.procs", "0") == -1)
+        if (put (base[i], name, version == 1 ? "tasks" : "cgroup.procs", "0") == -1)
             return -1;
     return 0;
 }

@@ -6,7 +6,7 @@
  *
  *     cgroup_setup (state_dir, &e)           // once a process; -1: no usable cgroups, with the reason
  *     cgroup_make ("NAME.box", &limits, &e)
- *     cgroup_enter ("NAME.box")              // in the forked child, before it gives up privileges
+ *     cgroup_enter ("NAME.box")              // in the forked child, before it gives up privileges or has threads
  *     cgroup_kill ("NAME.box")               // every process in it, until none is left; then removes the group
  *     cgroup_freeze ("NAME.box", true)       // it gets no CPU any more, until thawed or killed; memory stays taken
  * Without setup the calls do nothing and succeed (freezing fails).

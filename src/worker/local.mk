@@ -3,7 +3,7 @@ noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = src/worker/conf.c src/worker/conf.h src/worker/limits.c src/worker/limits.h src/worker/machine.c src/worker/machine.h src/worker/cgroup.c src/worker/cgroup.h \
 	src/worker/seccomp.c src/worker/seccomp.h src/worker/sandbox.c src/worker/sandbox.h src/worker/sandbox_impl.h src/worker/sandbox_bwrap.c \
 	src/worker/sandbox_none.c src/worker/collect.c src/worker/collect.h src/worker/order.c src/worker/order.h src/worker/checkout.c \
-	src/worker/checkout.h src/worker/image.c src/worker/image.h src/worker/sandbox_qemu.c src/worker/vm.c src/worker/vm.h src/worker/vm_snapshot.c src/worker/vm_snapshot.h \
+	src/worker/checkout.h src/worker/image.c src/worker/image.h src/worker/sandbox_qemu.c src/worker/vm.c src/worker/vm.h src/worker/vm_disk.c src/worker/vm_disk.h src/worker/vm_snapshot.c src/worker/vm_snapshot.h \
 	src/worker/vm_talk.c src/worker/vm_talk.h src/worker/args.c src/worker/args.h src/worker/image_meta.c src/worker/image_meta.h src/worker/guest/wire.h \
 	src/worker/vm_probe.c src/worker/vm_probe.h src/worker/guest/pack.c src/worker/guest/pack.h src/worker/report.c src/worker/report.h src/worker/runner.c src/worker/runner.h \
 	src/worker/agent.c src/worker/agent.h src/worker/kvm.c src/worker/kvm.h src/worker/control.c src/worker/control.h src/worker/terms.c src/worker/terms.h src/worker/launch.c src/worker/launch.h src/worker/probe.c src/worker/probe.h src/worker/relay.c src/worker/relay_plan.c src/worker/relay.h \

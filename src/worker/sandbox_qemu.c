@@ -24,8 +24,7 @@
 #include "worker/guest/wire.h"
 #include "worker/image_meta.h"
 #include "worker/sandbox_impl.h"
-#include "worker/seccomp.h"
-#include "worker/vm.h"
+#include "worker/vm_disk.h"
 #include "worker/vm_probe.h"
 #include "worker/vm_snapshot.h"
 #include "worker/vm_talk.h"
@@ -35,8 +34,6 @@
 #define REPORT_MS 30000      /* after the step's time: to report, and to pack what there is */
 #define START_MS 120000      /* a VM is up within, however loaded the machine is; the step's own time begins after it */
 #define GRACE_MS (START_MS + REPORT_MS + 15000)
-#define OUTPUT_SLACK (INT64_C (64) << 20)
-#define ENTRIES_MAX 200000u  /* of the pack that comes back */
 
 struct qemu {
     struct image_meta meta;
@@ -45,24 +42,9 @@ struct qemu {
     int status;              /* for the keeper */
 };
 
-/* RAM of the guest by the owner's limits, not the step's, so that one snapshot fits all steps; the guest and the control group hold
- * the step to its own. A kernel needs some 1/64 of what it manages. */
-static int64_t ram (const struct conf *c)
-{
-    int64_t step = c->memory > INT64_MAX / 4 || c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->memory + c->disk;
-    int64_t all = step + step / 48 + VM_KERNEL_MEMORY;
-    return (all + (1 << 20) - 1) >> 20 << 20;
-}
-
 static int64_t overhead (const struct conf *c)
 {
-    return ram (c) - c->memory - c->disk + VM_OVERHEAD;
-}
-
-static int64_t output_size (const struct conf *c)
-{
-    int64_t disk = c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->disk;
-    return ((disk + OUTPUT_SLACK) >> 20) << 20;
+    return vm_memory (c) - c->memory - c->disk + VM_OVERHEAD;
 }
 
 static int probe (const struct conf *conf, struct err *e)
@@ -88,109 +70,13 @@ static int qemu_open (struct sandbox *box, struct err *e)
     if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, e)) == VM_NONE)
         return -1;
     q->plan.cpu = q->meta.cpu;
-    q->plan.memory = ram (box->o.conf);
+    q->plan.memory = vm_memory (box->o.conf);
     q->plan.khz = vm_tsc_khz ();
-    box->file_max = output_size (box->o.conf) > q->plan.memory ? output_size (box->o.conf) : q->plan.memory;
+    box->file_max = vm_output_size (box->o.conf) > q->plan.memory ? vm_output_size (box->o.conf) : q->plan.memory;
     box->area = xasprintf ("%s/area", box->o.dir);
     box->src = xasprintf ("%s/src", box->area);
     box->out = xasprintf ("%s/out", box->area);
     return file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1 ? -1 : 0;
-}
-
-/* A file without a name where the step's files are; what it holds goes with its last descriptor. */
-static int nameless (const char *dir, int64_t size, struct err *e)
-{
-    int fd = open (dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd == -1 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
-        char *path CLEANUP (free_ptr) = xasprintf ("%s/disk-XXXXXX", dir);
-        fd = mkostemp (path, O_CLOEXEC);
-        if (fd != -1)
-            unlink (path);
-    }
-    if (fd == -1 || ftruncate (fd, (off_t) size) == -1) {
-        err_errno (e, "isolation qemu: a disk in %s", dir);
-        fd_close (&fd);
-    }
-    return fd;
-}
-
-static void le_add (struct buf *b, uint64_t v, int bytes)
-{
-    for (int i = 0; i < bytes; i++, v >>= 8)
-        buf_add (b, &(uint8_t){ (uint8_t) v }, 1);
-}
-
-static void field (struct buf *b, enum job_tag tag, struct bytes value)
-{
-    buf_add (b, &(uint8_t){ (uint8_t) tag }, 1);
-    le_add (b, value.len, 4);
-    if (value.len)
-        buf_add (b, value.p, value.len);
-}
-
-static int job (const struct sandbox *box, struct buf *out, struct err *e)
-{
-    const struct msg_step *s = box->o.step;
-    const struct conf *c = box->o.conf;
-    const uint64_t numbers[JOB_NUMBER_COUNT] = {
-        [JOB_MEMORY] = (uint64_t) box->memory, [JOB_DISK] = (uint64_t) box->disk, [JOB_FILES] = (uint64_t) c->files, [JOB_PROCESSES] = (uint64_t) c->processes,
-        [JOB_NICE] = (uint64_t) c->nice, [JOB_MAX_BYTES] = box->o.max_bytes, [JOB_MAX_FILES] = ENTRIES_MAX, [JOB_OUTPUT] = (uint64_t) (box->disk + OUTPUT_SLACK / 2),
-        [JOB_INPUTS] = box->o.inputs != NULL };
-    int filter CLEANUP (fd_close) = seccomp_filter_fd (e);
-    char **env = sandbox_env (box);
-    uint8_t program[65536];
-    ssize_t n = filter == -1 ? -1 : pread (filter, program, sizeof program, 0);
-    BUF (fields);
-    BUF (packed);
-    for (size_t i = 0; i < JOB_NUMBER_COUNT; i++)
-        le_add (&packed, numbers[i], 8);
-    field (&fields, JOB_NUMBERS, buf_bytes (&packed));
-    field (&fields, JOB_RUN, s->run);
-    for (char **v = env; *v; v++)
-        field (&fields, JOB_ENV, bytes_str (*v));
-    for (size_t i = 0; i < s->artifacts.n; i++)
-        field (&fields, JOB_ARTIFACT, s->artifacts.v[i]);
-    sandbox_env_free (env);
-    if (n <= 0 || (size_t) n == sizeof program)
-        return filter == -1 ? -1 : err_set (e, ERR_FAILED, "isolation qemu: the system call filter cannot be read");
-    field (&fields, JOB_FILTER, bytes_of (program, (size_t) n));
-    if (fields.len > JOB_MAX)
-        return err_set (e, ERR_FAILED, "isolation qemu: a step of %zu bytes", fields.len);
-    buf_add (out, JOB_MAGIC, 8);
-    le_add (out, fields.len, 4);
-    le_add (out, 0, 4);
-    buf_add (out, fields.p, fields.len);
-    while (out->len % 4096)
-        buf_add (out, "", 1);
-    return 0;
-}
-
-static int pack_folder (struct pack_out *p, const char *path, const char *root, struct err *e)
-{
-    int dir CLEANUP (fd_close) = open (path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (dir == -1)
-        return err_errno (e, "%s", path);
-    return pack_tree (p, dir, root) == -1 ? err_set (e, ERR_FAILED, "isolation qemu: sources for the VM: %s", p->why) : 0;
-}
-
-/* The input disk: the job, the sources, the inputs. */
-static int make_input (struct sandbox *box, struct qemu *q, struct err *e)
-{
-    BUF (head);
-    if (job (box, &head, e) == -1 || (q->plan.input = nameless (box->o.dir, 0, e)) == -1)
-        return -1;
-    if (!file_write_all (q->plan.input, head.p, head.len))
-        return err_errno (e, "isolation qemu: input disk");
-    struct pack_out p = { .fd = q->plan.input, .limit = (uint64_t) VM_INPUT_SIZE / 2 };
-    int rc = pack_folder (&p, box->src, "src", e);
-    if (rc == 0 && box->o.inputs)
-        rc = sandbox_own (box->o.inputs, -1, (int64_t) box->o.source_date, e) == -1 ? -1 : pack_folder (&p, box->o.inputs, "in", e);
-    if (rc == 0 && pack_end (&p) == -1)
-        rc = err_set (e, ERR_FAILED, "isolation qemu: input disk: %s", p.why);
-    pack_release (&p);
-    if (rc == 0 && ftruncate (q->plan.input, (off_t) VM_INPUT_SIZE) == -1)
-        rc = err_errno (e, "isolation qemu: input disk");
-    return rc;
 }
 
 static int open_part (const char *dir, const char *name, struct err *e)
@@ -311,7 +197,7 @@ static int start (struct keeper *k, const char **how, struct err *e)
 {
     struct err why = ERR_INIT;
     const struct conf *c = k->box->o.conf;
-    char *path CLEANUP (free_ptr) = snapshot_path (k->box->o.state, strrchr (k->box->o.image_dir, '/') + 1, &k->q->plan, output_size (c));
+    char *path CLEANUP (free_ptr) = snapshot_path (k->box->o.state, strrchr (k->box->o.image_dir, '/') + 1, &k->q->plan, vm_output_size (c));
     *how = "resumed";
     if (c->snapshots > 0) {
         if (resume (k, path, &why) == 0)
@@ -376,20 +262,10 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     struct qemu *q = box->own;
     struct vm_plan *p = &q->plan;
     pid_t parent = getpid ();
-    char self[64];
     *pid = -1;
     p->accel = q->accel;
-    if (make_input (box, q, e) == -1 || (p->output = nameless (box->o.dir, output_size (box->o.conf), e)) == -1)
+    if (vm_disk_input (box, &p->input, e) == -1 || vm_disk_output (box, vm_output_size (box->o.conf), &p->output, &p->output_read, e) == -1)
         return -1;
-    (void) snprintf (self, sizeof self, "/proc/self/fd/%d", p->output);
-    if ((p->output_read = open (self, O_RDONLY | O_CLOEXEC)) == -1)
-        return err_errno (e, "isolation qemu: output disk");
-    (void) snprintf (self, sizeof self, "/proc/self/fd/%d", p->input);
-    int input = open (self, O_RDONLY | O_CLOEXEC); /* as qemu gets it: it cannot be written through */
-    if (input == -1)
-        return err_errno (e, "isolation qemu: input disk");
-    fd_close (&p->input);
-    p->input = input;
     if ((p->kernel = open_part (box->o.image_dir, "vmlinux", e)) == -1 || (p->initramfs = open_part (box->o.image_dir, "initramfs", e)) == -1
         || (p->image = open_part (box->o.image_dir, "rootfs.squashfs", e)) == -1)
         return -1;
@@ -413,14 +289,14 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
 static int unpack (struct sandbox *box, struct qemu *q, uint64_t packed, struct err *e)
 {
     static const char *const roots[] = { "out", "src", NULL };
-    if (packed > (uint64_t) output_size (box->o.conf))
+    if (packed > (uint64_t) vm_output_size (box->o.conf))
         return err_set (e, ERR_FAILED, "the VM's guest claims more output than its disk holds");
     if (file_remove_tree (box->src, e) == -1 || file_remove_tree (box->out, e) == -1 || file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1)
         return -1;
     int dir CLEANUP (fd_close) = open (box->area, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir == -1 || lseek (q->plan.output_read, 0, SEEK_SET) == -1)
         return err_errno (e, "%s", box->area);
-    struct pack_in p = { .fd = q->plan.output_read, .limit = packed, .max_entries = ENTRIES_MAX, .max_bytes = box->o.max_bytes, .roots = roots, .uid = -1 };
+    struct pack_in p = { .fd = q->plan.output_read, .limit = packed, .max_entries = VM_ENTRIES_MAX, .max_bytes = box->o.max_bytes, .roots = roots, .uid = -1 };
     int rc = unpack_tree (&p, dir);
     unpack_release (&p);
     return rc == -1 ? err_set (e, ERR_FAILED, "the VM's outputs: %s", p.why) : 0;

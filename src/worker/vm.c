@@ -20,14 +20,9 @@
 #include <x86intrin.h>
 
 #include "base/file.h"
-#include "worker/args.h"
 
 #define VERSION_ENV "ASSAY_QEMU_VERSION"
 #define KHZ_ENV "ASSAY_TSC_KHZ"
-
-/* Descriptors as qemu has them; from here up, so that none of bwrap's own is hit. */
-enum { FD_INCOMING = VM_FD_INCOMING, FD_KERNEL, FD_INITRAMFS, FD_IMAGE, FD_INPUT, FD_OUTPUT, FD_OUTPUT_READ, FD_RAM, FD_CTL, FD_LOG, FD_CONSOLE, FD_QMP, FD_END };
-#define FD_FIRST FD_INCOMING
 
 static const char *qemu_path (void)
 {
@@ -38,6 +33,13 @@ static const char *qemu_path (void)
 const char *vm_accel_name (enum vm_accel a)
 {
     return a == VM_KVM ? "kvm" : a == VM_TCG ? "tcg" : "";
+}
+
+int64_t vm_memory (const struct conf *c)
+{
+    int64_t step = c->memory > INT64_MAX / 4 || c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->memory + c->disk;
+    int64_t all = step + step / 48 + VM_KERNEL_MEMORY;
+    return (all + (1 << 20) - 1) >> 20 << 20;
 }
 
 const char *vm_version (void)
@@ -127,7 +129,7 @@ static void add_port (struct args *a, const char *name, int fd)
     args_addf (a, "virtserialport,chardev=%s,name=assay.%s", name, name);
 }
 
-static void add_qemu (struct args *a, const struct vm_plan *p)
+void vm_args (struct args *a, const struct vm_plan *p)
 {
     args_add (a, qemu_path (), "-M", "microvm,x-option-roms=off,memory-backend=ram", "-cpu", p->cpu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", NULL);
     args_addf (a, "-accel");
@@ -140,25 +142,25 @@ static void add_qemu (struct args *a, const struct vm_plan *p)
     args_addf (a, "-smp");
     args_addf (a, "%lld", (long long) p->box->cpus);
     args_addf (a, "-object");
-    args_addf (a, "memory-backend-file,id=ram,size=%lldM,mem-path=/proc/self/fd/%d,share=on", (long long) (p->memory >> 20), FD_RAM);
+    args_addf (a, "memory-backend-file,id=ram,size=%lldM,mem-path=/proc/self/fd/%d,share=on", (long long) (p->memory >> 20), VM_FD_RAM);
     args_addf (a, "-kernel");
-    args_addf (a, "/proc/self/fd/%d", FD_KERNEL);
+    args_addf (a, "/proc/self/fd/%d", VM_FD_KERNEL);
     args_addf (a, "-initrd");
-    args_addf (a, "/proc/self/fd/%d", FD_INITRAMFS);
+    args_addf (a, "/proc/self/fd/%d", VM_FD_INITRAMFS);
     args_addf (a, "-append");
     args_addf (a, "console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=%lld lpj=%lld no_timer_check cryptomgr.notests", (long long) p->khz, (long long) p->khz * 2);
-    add_disk (a, "image", FD_IMAGE, -1, true);
-    add_disk (a, "input", FD_INPUT, -1, true);
-    add_disk (a, "output", FD_OUTPUT, FD_OUTPUT_READ, false);
+    add_disk (a, "image", VM_FD_IMAGE, -1, true);
+    add_disk (a, "input", VM_FD_INPUT, -1, true);
+    add_disk (a, "output", VM_FD_OUTPUT, VM_FD_OUTPUT_READ, false);
     args_add (a, "-device", "virtio-serial-device", NULL);
-    add_port (a, "log", FD_LOG);
-    add_port (a, "ctl", FD_CTL);
+    add_port (a, "log", VM_FD_LOG);
+    add_port (a, "ctl", VM_FD_CTL);
     args_addf (a, "-chardev");
-    args_addf (a, "socket,id=console,fd=%d", FD_CONSOLE);
+    args_addf (a, "socket,id=console,fd=%d", VM_FD_CONSOLE);
     args_add (a, "-serial", "chardev:console", NULL);
     if (p->monitor) {
         args_addf (a, "-chardev");
-        args_addf (a, "socket,id=qmp,fd=%d", FD_QMP);
+        args_addf (a, "socket,id=qmp,fd=%d", VM_FD_QMP);
         args_add (a, "-mon", "chardev=qmp,mode=control", NULL);
     }
     if (p->incoming != -1)
@@ -167,22 +169,22 @@ static void add_qemu (struct args *a, const struct vm_plan *p)
 }
 
 /* In the forked child. Copies far above first, so that no dup2 lands on a source. */
-static bool place (const int from[FD_END])
+static bool place (const int from[VM_FD_END])
 {
-    int copy[FD_END];
-    for (int i = FD_FIRST; i < FD_END; i++)
+    int copy[VM_FD_END];
+    for (int i = VM_FD_FIRST; i < VM_FD_END; i++)
         if ((copy[i] = from[i] == -1 ? -1 : fcntl (from[i], F_DUPFD, 64)) == -1 && from[i] != -1)
             return false;
-    for (int i = FD_FIRST; i < FD_END; i++) {
+    for (int i = VM_FD_FIRST; i < VM_FD_END; i++) {
         if (copy[i] != -1 && dup2 (copy[i], i) == -1)
             return false;
         if (copy[i] == -1)
             close (i);
     }
-    return close_range (3, FD_FIRST - 1, 0) == 0 && close_range (FD_END, ~0u, 0) == 0;
+    return close_range (3, VM_FD_FIRST - 1, 0) == 0 && close_range (VM_FD_END, ~0u, 0) == 0;
 }
 
-static void child (const struct vm_plan *p, const int fds[FD_END], char **argv, const char *group, uid_t uid)
+static void child (const struct vm_plan *p, const int fds[VM_FD_END], char **argv, const char *group, uid_t uid)
 {
     char *clean[] = { (char *) "PATH=/usr/local/bin:/usr/bin:/bin", (char *) "LC_ALL=C.UTF-8", NULL };
     sigset_t none;
@@ -201,7 +203,7 @@ static void child (const struct vm_plan *p, const int fds[FD_END], char **argv, 
         if (setgroups (n, groups) || setresgid (uid, uid, uid) || setresuid (uid, uid, uid))
             _exit (125);
     }
-    if (prctl (PR_SET_PDEATHSIG, SIGKILL) == -1 || dup2 (null, 0) == -1 || dup2 (fds[FD_CONSOLE], 1) == -1 || dup2 (fds[FD_CONSOLE], 2) == -1 || !place (fds)
+    if (prctl (PR_SET_PDEATHSIG, SIGKILL) == -1 || dup2 (null, 0) == -1 || dup2 (fds[VM_FD_CONSOLE], 1) == -1 || dup2 (fds[VM_FD_CONSOLE], 2) == -1 || !place (fds)
         || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
         _exit (125);
     environ = clean;
@@ -234,10 +236,10 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
     if (p->accel == VM_KVM)
         args_add (&a, "--dev-bind", "/dev/kvm", "/dev/kvm", NULL);
     args_add (&a, "--", NULL);
-    add_qemu (&a, p);
-    const int fds[FD_END] = { [FD_KERNEL] = p->kernel, [FD_INITRAMFS] = p->initramfs, [FD_IMAGE] = p->image, [FD_INPUT] = p->input, [FD_OUTPUT] = p->output,
-                              [FD_OUTPUT_READ] = p->output_read, [FD_RAM] = p->ram, [FD_CTL] = theirs[0], [FD_LOG] = theirs[1], [FD_CONSOLE] = theirs[2],
-                              [FD_QMP] = theirs[3], [FD_INCOMING] = p->incoming };
+    vm_args (&a, p);
+    const int fds[VM_FD_END] = { [VM_FD_KERNEL] = p->kernel, [VM_FD_INITRAMFS] = p->initramfs, [VM_FD_IMAGE] = p->image, [VM_FD_INPUT] = p->input, [VM_FD_OUTPUT] = p->output,
+                              [VM_FD_OUTPUT_READ] = p->output_read, [VM_FD_RAM] = p->ram, [VM_FD_CTL] = theirs[0], [VM_FD_LOG] = theirs[1], [VM_FD_CONSOLE] = theirs[2],
+                              [VM_FD_QMP] = theirs[3], [VM_FD_INCOMING] = p->incoming };
     vm->pid = fork ();
     if (vm->pid == 0)
         child (p, fds, a.v, group, sandbox_user (p->box));

@@ -14,14 +14,16 @@
 #include <sys/types.h>
 
 #include "base/bytes.h"
+#include "worker/args.h"
 #include "worker/sandbox_impl.h"
 
 #define VM_KERNEL_MEMORY (INT64_C (160) << 20) /* what the guest's kernel and init need on top of the step's */
 #define VM_TB_MIB 256                          /* qemu's translation cache, when it emulates */
 #define VM_OVERHEAD (VM_KERNEL_MEMORY + ((int64_t) (VM_TB_MIB + 192) << 20))
-#define VM_INPUT_SIZE (INT64_C (1) << 40)      /* of the sparse input disk: the same for all, so that a snapshot fits each step */
 
-#define VM_FD_INCOMING 10 /* the stream's descriptor, as qemu has it */
+/* Descriptors as qemu has them; from here up, so that none of bwrap's own is hit. */
+enum { VM_FD_INCOMING = 10, VM_FD_KERNEL, VM_FD_INITRAMFS, VM_FD_IMAGE, VM_FD_INPUT, VM_FD_OUTPUT, VM_FD_OUTPUT_READ, VM_FD_RAM, VM_FD_CTL, VM_FD_LOG, VM_FD_CONSOLE, VM_FD_QMP, VM_FD_END };
+#define VM_FD_FIRST VM_FD_INCOMING
 
 enum vm_accel { VM_NONE, VM_KVM, VM_TCG };
 
@@ -42,6 +44,10 @@ struct vm {
 };
 #define VM_INIT { -1, -1, -1, -1, -1, -1 }
 
+/* RAM of the guest by the owner's limits, not the step's, so that one snapshot fits all steps; the guest and the control group hold
+ * the step to its own. A kernel needs some 1/64 of what it manages. */
+int64_t vm_memory (const struct conf *c);
+void vm_args (struct args *a, const struct vm_plan *p); /* qemu and its options, with the descriptors as above */
 int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e);
 void vm_stop (struct vm *vm);
 const char *vm_accel_name (enum vm_accel a); /* "kvm", "tcg" */

@@ -1,5 +1,6 @@
 # `make bench`: figures beside their limits, in one run
-BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step tests/bench/bench_peers tests/bench/bench_verifier
+BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step tests/bench/bench_peers tests/bench/bench_verifier \
+	tests/bench/bench_vm
 EXTRA_PROGRAMS += $(BENCHES)
 tests_bench_bench_broker_SOURCES = tests/bench/bench_broker.c src/broker/pool.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_broker_LDADD = $(AUTH_LIBS)
@@ -13,6 +14,8 @@ tests_bench_bench_peers_SOURCES = tests/bench/bench_peers.c tests/bench/bench.c 
 tests_bench_bench_peers_LDADD = $(AUTH_LIBS)
 tests_bench_bench_verifier_SOURCES = tests/bench/bench_verifier.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_verifier_LDADD = $(VERIFIER_LIBS)
+tests_bench_bench_vm_SOURCES = tests/bench/bench_vm.c tests/bench/bench.c tests/bench/bench.h
+tests_bench_bench_vm_LDADD = $(WORKER_LIBS)
 EXTRA_DIST += tests/bench/run
 bench: all $(BENCHES)
 	ASSAY_BUILD=$(abs_builddir) sh $(srcdir)/tests/bench/run
