@@ -228,10 +228,17 @@ static int tokens_load (struct idp *i, struct err *e)
     return 0;
 }
 
+/* A token is worth what the word of its maker is: those that a stolen admin's key made go with it. */
+static bool token_good (const struct idp *i, const struct pending *t, int64_t now)
+{
+    const struct principal *by = roster_find (i->roster, t->by);
+    return now < t->expires && by && principal_good (by) && (by->roles & ROLE_ADMIN);
+}
+
 static struct pending *token_find (const struct idp *i, const uint8_t key[32], int64_t now)
 {
     for (size_t n = 0; n < i->token_count; n++)
-        if (memcmp (i->tokens[n].key, key, 32) == 0 && now < i->tokens[n].expires)
+        if (memcmp (i->tokens[n].key, key, 32) == 0 && token_good (i, &i->tokens[n], now))
             return &i->tokens[n];
     return NULL;
 }
@@ -419,7 +426,8 @@ uint8_t (*idp_admitted (const struct idp *i, size_t *count))[32]
         if (principal_good (roster_at (i->roster, j)))
             memcpy (keys[n++], roster_at (i->roster, j)->transport_key, 32);
     for (size_t j = 0; j < i->token_count; j++)
-        memcpy (keys[n++], i->tokens[j].key, 32);
+        if (token_good (i, &i->tokens[j], 0)) /* expired ones go by idp_tick */
+            memcpy (keys[n++], i->tokens[j].key, 32);
     *count = n;
     return keys;
 }
@@ -662,7 +670,7 @@ uint64_t idp_handle (struct idp *i, const uint8_t peer[32], struct bytes frame, 
     if (c.who)
         rc = principal_good (c.who) ? 0 : err_code (e, EC_REVOKED, "%s is revoked", c.who->name);
     else
-        rc = (c.token = token_find (i, peer, now)) ? 0 : err_code (e, EC_UNKNOWN_KEY, "this key is neither a principal's nor a valid token's (did the token expire?)");
+        rc = (c.token = token_find (i, peer, now)) ? 0 : err_code (e, EC_UNKNOWN_KEY, "this key is neither a principal's nor a valid token's (did the token expire, or was its maker revoked?)");
     if (rc == 0 && (rc = msg_decode (frame, &m, e)) == 0)
         decoded = true;
     if (rc == 0 && m.type == MSG_roster_get) {
@@ -690,7 +698,7 @@ int idp_tick (struct idp *i, int64_t now, struct err *e)
 {
     bool dropped = false;
     for (size_t n = 0; n < i->token_count; n++)
-        if (now >= i->tokens[n].expires) {
+        if (!token_good (i, &i->tokens[n], now)) {
             pending_release (&i->tokens[n]);
             i->tokens[n--] = i->tokens[--i->token_count];
             i->changes++;

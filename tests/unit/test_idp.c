@@ -349,6 +349,27 @@ Test (idp, tokens_expire)
     place_release (&p);
 }
 
+Test (idp, tokens_go_with_the_admin_that_made_them)
+{
+    struct place p;
+    struct keys key, other, k;
+    struct err e = ERR_INIT;
+    BUF (proof);
+    place_init (&p);
+    person (&p, "second", ROLE_ADMIN, &other);
+    cr_assert_eq (keys_make (&key, &e) | keys_make (&k, &e), 0, "%s", e.msg);
+    struct msg make = token_for (&p, "late", key.transport.pub), enrol = enrol_with (&k, &k.sign, key.transport.pub, &proof), revoke = MSG_INIT (revoke, 0);
+    cr_assert_str_eq (sent (&p, other.transport.pub, &make), "");
+    cr_assert (admitted (&p, key.transport.pub));
+    revoke.u.revoke.name = bytes_str ("second");
+    cr_assert_str_eq (sent (&p, p.admin.transport.pub, &revoke), "");
+    cr_assert (!admitted (&p, key.transport.pub));
+    cr_assert_str_eq (sent (&p, key.transport.pub, &enrol), err_name (EC_UNKNOWN_KEY));
+    cr_assert_null (roster_find (idp_roster (p.i), "late"));
+    keys_release (&key), keys_release (&other), keys_release (&k);
+    place_release (&p);
+}
+
 Test (idp, tokens_that_nobody_may_make)
 {
     struct place p;
