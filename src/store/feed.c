@@ -15,6 +15,7 @@
 #define ANSWER_MS 3000
 #define BATCH 128
 #define REPORT_EVERY_MS 60000
+#define LAST_LEASE_US (INT64_C (9) * 86400 * 1000000) /* the longest lease and its grace: one that was given just before the submission expired */
 
 void
 events_close (struct server *s)
@@ -45,7 +46,8 @@ on_submission (struct server *s, const struct msg_event *ev)
                 keep = step.u.step.keep > keep ? step.u.step.keep : keep;
                 msg_release (&step);
             }
-        if (keep > 0 && index_keep (s->index, &id, keep, &e) == -1)
+        uint64_t expires = b.u.submission_body.expires;
+        if (keep > 0 && index_keep (s->index, &id, keep, (int64_t) (expires > INT64_MAX / 2 ? INT64_MAX / 2 : expires) + LAST_LEASE_US, &e) == -1)
             log_error ("%s", e.msg);
         msg_release (&b);
     }
@@ -61,7 +63,7 @@ keep_verdict (struct server *s, const struct verdict *d, struct err *e)
         if (d->counts[i].counted)
             buf_addf (&votes, "%s %lld\n", d->counts[i].worker, (long long) d->counts[i].time);
     struct index_said v = { .submission = d->submission, .artifact = d->artifact, .step = d->step, .project = d->project,
-                            .trusted = strcmp (d->state, "trusted") == 0, .index = d->index, .votes = buf_str (&votes) };
+                            .trusted = strcmp (d->state, "trusted") == 0, .index = d->index, .votes = buf_str (&votes), .time = d->time };
     return index_verdict (s->index, &v, e);
 }
 

@@ -100,27 +100,35 @@ judge (void *arg, const struct digest *d, uint64_t size)
 }
 
 int
-gc_sweep (struct gc *g, size_t *removed, uint64_t *bytes, struct err *e)
+gc_find (struct gc *g, size_t *count, uint64_t *bytes, struct err *e)
 {
-    *removed = 0;
+    *count = 0;
     *bytes = 0;
     if (g->unsure)
         return 0;
     if (g->n > 1)
         qsort (g->v, g->n, sizeof *g->v, digest_cmp);
-    if (cas_each (g->cas, judge, g, e) == -1)
+    if (cas_each (g->cas, judge, g, e) == -1) {
+        g->doomed_n = 0; /* not looked at to the end: nothing goes */
         return -1;
-    for (size_t i = 0; i < g->doomed_n; i++)
-        if (cas_remove (g->cas, &g->doomed[i], e) == -1)
-            return -1;
-    *removed = g->doomed_n;
+    }
+    *count = g->doomed_n;
     *bytes = g->doomed_bytes;
     return 0;
 }
 
 void
-gc_swept (const struct gc *g, void (*fn) (void *arg, const struct digest *blob), void *arg)
+gc_doomed (const struct gc *g, void (*fn) (void *arg, const struct digest *blob), void *arg)
 {
     for (size_t i = 0; i < g->doomed_n; i++)
         fn (arg, &g->doomed[i]);
+}
+
+int
+gc_remove (struct gc *g, struct err *e)
+{
+    for (size_t i = 0; i < g->doomed_n; i++)
+        if (cas_remove (g->cas, &g->doomed[i], e) == -1)
+            return -1;
+    return 0;
 }

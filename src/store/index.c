@@ -18,15 +18,17 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS artifact_lease ON artifact (lease);"
     "CREATE INDEX IF NOT EXISTS artifact_ref ON artifact (project, ref, submission, time);"
     "CREATE TABLE IF NOT EXISTS verdict (submission BLOB NOT NULL, step TEXT NOT NULL, project TEXT NOT NULL, artifact BLOB NOT NULL,"
-    " trusted INTEGER NOT NULL, idx INTEGER NOT NULL DEFAULT 0, votes TEXT NOT NULL DEFAULT '', PRIMARY KEY (submission, step)) STRICT;"
+    " trusted INTEGER NOT NULL, idx INTEGER NOT NULL DEFAULT 0, votes TEXT NOT NULL DEFAULT '', time INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY (submission, step)) STRICT;"
     "CREATE TABLE IF NOT EXISTS sent (owner TEXT NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (blob, owner)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS verdict_artifact ON verdict (artifact);"
-    "CREATE TABLE IF NOT EXISTS keep (submission BLOB PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS keep (submission BLOB PRIMARY KEY, n INTEGER NOT NULL, until INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE IF NOT EXISTS name (name TEXT PRIMARY KEY, artifact BLOB NOT NULL, time INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;";
 
 /* Columns that an earlier version did not have; where they are there, this fails and changes nothing. */
-static const char *const upgrades[] = { "ALTER TABLE verdict ADD COLUMN idx INTEGER NOT NULL DEFAULT 0", "ALTER TABLE verdict ADD COLUMN votes TEXT NOT NULL DEFAULT ''" };
+static const char *const upgrades[] = { "ALTER TABLE verdict ADD COLUMN idx INTEGER NOT NULL DEFAULT 0", "ALTER TABLE verdict ADD COLUMN votes TEXT NOT NULL DEFAULT ''",
+                                        "ALTER TABLE verdict ADD COLUMN time INTEGER NOT NULL DEFAULT 0", "ALTER TABLE keep ADD COLUMN until INTEGER NOT NULL DEFAULT 0" };
 
 static int
 sql_fail (struct index_db *db, struct err *e, const char *what)
@@ -148,11 +150,11 @@ index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (
 }
 
 int
-index_keep (struct index_db *db, const struct digest *submission, uint64_t keep, struct err *e)
+index_keep (struct index_db *db, const struct digest *submission, uint64_t keep, int64_t until, struct err *e)
 {
     int64_t n = keep > INT32_MAX ? INT32_MAX : (int64_t) keep;
 
-    return run (db, QUERY (db, "INSERT OR REPLACE INTO keep VALUES (?,?)", "di", submission, &n), "keep", e);
+    return run (db, QUERY (db, "INSERT OR REPLACE INTO keep (submission, n, until) VALUES (?,?,?)", "dii", submission, &n, &until), "keep", e);
 }
 
 int
@@ -160,9 +162,9 @@ index_verdict (struct index_db *db, const struct index_said *v, struct err *e)
 {
     int64_t t = v->trusted, index = (int64_t) v->index;
 
-    return run (db, QUERY (db, "INSERT INTO verdict (submission, step, project, artifact, trusted, idx, votes) VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (submission, step)"
-                               " DO UPDATE SET project=?3, artifact=?4, trusted=?5, idx=?6, votes=?7 WHERE idx < ?6", "dssdiis", &v->submission, v->step, v->project,
-                           &v->artifact, &t, &index, v->votes), "verdict", e);
+    return run (db, QUERY (db, "INSERT INTO verdict (submission, step, project, artifact, trusted, idx, votes, time) VALUES (?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT (submission, step)"
+                               " DO UPDATE SET project=?3, artifact=?4, trusted=?5, idx=?6, votes=?7, time=?8 WHERE idx < ?6", "dssdiisi", &v->submission, v->step, v->project,
+                           &v->artifact, &t, &index, v->votes, &v->time), "verdict", e);
 }
 
 int
@@ -247,6 +249,24 @@ index_names (struct index_db *db, struct bytes prefix, void (*fn) (void *arg, co
     sqlite3_finalize (q);
 }
 
+/* What is known of submissions and steps that nothing is here of, nor will be. Rows of an earlier version, without a time, get one first. */
+static int
+forget (struct index_db *db, int64_t now, struct err *e)
+{
+    static const char *const texts[] = {
+        "UPDATE keep SET until = ?1 + ?2 WHERE until = 0",
+        "UPDATE verdict SET time = ?1 WHERE time = 0",
+        "DELETE FROM keep WHERE until < ?1 AND submission NOT IN (SELECT submission FROM artifact) AND ?2 > 0",
+        "DELETE FROM verdict WHERE time < ?1 - ?2 AND artifact NOT IN (SELECT artifact FROM artifact) AND artifact NOT IN (SELECT artifact FROM name)",
+    };
+    int64_t age = INDEX_FORGET_US;
+    int bad = 0;
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && bad == 0; i++)
+        bad = run (db, QUERY (db, texts[i], "ii", &now, &age), "retention", e);
+    return bad;
+}
+
 int
 index_expire (struct index_db *db, uint64_t keep, int64_t now, int64_t young, size_t *dropped, struct err *e)
 {
@@ -263,7 +283,7 @@ index_expire (struct index_db *db, uint64_t keep, int64_t now, int64_t young, si
     if (run (db, QUERY (db, text, "ii", &n, &before), "retention", e) == -1)
         return -1;
     *dropped = (size_t) sqlite3_changes (db->sql);
-    return 0;
+    return forget (db, now, e);
 }
 
 void

@@ -25,13 +25,14 @@ bool index_lease_used (struct index_db *db, const struct digest *lease, const st
 /* The projects that hold the artifact, with whether it is trusted there, and on which votes. */
 void index_projects (struct index_db *db, const struct digest *artifact, void (*fn) (void *arg, const char *project, bool trusted, const char *votes), void *arg);
 /* Events: how many submissions of a ref a step wants kept, the newest verdict of a step, and how far the log was read. */
-int index_keep (struct index_db *db, const struct digest *submission, uint64_t keep, struct err *e);
+int index_keep (struct index_db *db, const struct digest *submission, uint64_t keep, int64_t until, struct err *e); /* until: artifacts of it may come, microseconds */
 struct index_said {             /* a verdict */
     struct digest submission, artifact;
     const char *step, *project;
     bool trusted;
     uint64_t index;             /* in the verifier's log: one that is not newer than what is known is passed over */
     const char *votes;          /* what it rests on: a line "WORKER TIME" each, microseconds */
+    int64_t time;               /* when it was made, microseconds */
 };
 int index_verdict (struct index_db *db, const struct index_said *v, struct err *e);
 /* Blobs whose bytes an owner has sent: only those need not be sent again, so that naming a blob gains nobody what he does not have. */
@@ -46,7 +47,9 @@ int index_name (struct index_db *db, struct bytes name, const struct digest *art
 bool index_named (struct index_db *db, const struct digest *artifact);
 void index_names (struct index_db *db, struct bytes prefix, void (*fn) (void *arg, const char *name, const struct digest *artifact, uint64_t size, int64_t time), void *arg);
 /* Drop rows that retention lets go: per project and ref the newest `keep` submissions stay (a submission's own word before
- * the default), trusted ones of tags and named ones stay for ever, and whatever is younger than `young` microseconds. */
+ * the default), trusted ones of tags and named ones stay for ever, and whatever is younger than `young` microseconds. With them goes what
+ * events said of submissions (past `until`) and artifacts (INDEX_FORGET_US after their verdict) of which nothing is here. */
+#define INDEX_FORGET_US (INT64_C (62) * 86400 * 1000000) /* twice the longest life of a submission */
 int index_expire (struct index_db *db, uint64_t keep, int64_t now, int64_t young, size_t *dropped, struct err *e);
 void index_artifacts (struct index_db *db, void (*fn) (void *arg, const struct digest *artifact), void *arg); /* all that stay */
 

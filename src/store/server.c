@@ -152,14 +152,35 @@ add_root (void *arg, const struct digest *artifact)
     gc_root (arg, artifact);
 }
 
+struct unsent {
+    struct server *s;
+    bool failed;
+};
+
 static void
 unsent (void *arg, const struct digest *blob)
 {
-    struct server *s = arg;
+    struct unsent *u = arg;
     struct err e = ERR_INIT;
 
-    if (index_unsent (s->index, blob, &e) == -1)
+    if (!u->failed && index_unsent (u->s->index, blob, &e) == -1) {
+        u->failed = true;
         log_error ("%s", e.msg);
+    }
+}
+
+/* That nobody has sent it any more, before it goes; then it goes. */
+static int
+sweep (struct server *s, struct gc *g, struct err *e)
+{
+    struct unsent u = { s, false };
+
+    if (index_begin (s->index, e) == -1)
+        return -1;
+    gc_doomed (g, unsent, &u);
+    if (index_end (s->index, e) == -1 || u.failed)
+        return u.failed ? err_set (e, ERR_FAILED, "nothing is removed this time") : -1;
+    return gc_remove (g, e);
 }
 
 static void
@@ -182,12 +203,9 @@ collect (struct server *s)
             if (u->m.v[i].type == 'f' || u->m.v[i].type == 'x')
                 gc_blob (g, &u->m.v[i].digest);
     }
-    if (gc_sweep (g, &removed, &bytes, &e) == -1)
+    if (gc_find (g, &removed, &bytes, &e) == -1 || (removed > 0 && sweep (s, g, &e) == -1)) {
         log_error ("sweep: %s", e.msg);
-    else if (removed > 0 && index_begin (s->index, &e) == 0) {
-        gc_swept (g, unsent, s);
-        if (index_end (s->index, &e) == -1)
-            log_error ("%s", e.msg);
+        removed = 0;
     }
     if (dropped + removed > 0)
         log_info ("swept artifacts=%zu blobs=%zu bytes=%llu", dropped, removed, (unsigned long long) bytes);

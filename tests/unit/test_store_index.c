@@ -1,5 +1,6 @@
 /* What the store knows of artifacts, what retention keeps, and that the sweep takes nothing that is needed. */
 #include <criterion/criterion.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,7 @@ Test (store_index, retention_verdicts_and_quota)
     index_projects (db, &a6, see, &trusted);
     cr_assert (trusted);
     cr_assert_eq (index_name (db, bytes_str ("image/x"), &a1, 1, &e), 0);
-    cr_assert_eq (index_keep (db, &s2, 9, &e), 0);
+    cr_assert_eq (index_keep (db, &s2, 9, 50, &e), 0);
     cr_assert_eq (index_expire (db, 2, 100, 100, &dropped, &e), 0);
     cr_assert_eq (dropped, 0, "all are young");
     cr_assert_eq (index_expire (db, 2, 100, 0, &dropped, &e), 0, "%s", e.msg);
@@ -87,6 +88,77 @@ Test (store_index, retention_verdicts_and_quota)
     index_close (&db);
     cr_assert_eq (index_open (&db, path, &e), 0);
     cr_assert_eq (index_seq (db), 77);
+    index_close (&db);
+}
+
+static int64_t
+rows (const char *path, const char *table)
+{
+    CLEANUP (free_ptr) char *text = xasprintf ("SELECT count(*) FROM %s", table);
+    sqlite3 *sql = NULL;
+    sqlite3_stmt *q = NULL;
+    int64_t n = -1;
+
+    cr_assert_eq (sqlite3_open (path, &sql), SQLITE_OK);
+    cr_assert_eq (sqlite3_prepare_v2 (sql, text, -1, &q, NULL), SQLITE_OK);
+    if (sqlite3_step (q) == SQLITE_ROW)
+        n = sqlite3_column_int64 (q, 0);
+    sqlite3_finalize (q);
+    sqlite3_close (sql);
+    return n;
+}
+
+/* They grew with each submission and each step, for ever. */
+Test (store_index, rows_of_what_is_not_here_go)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/index.db", dir);
+    struct index_db *db = NULL;
+    struct err e = ERR_INIT;
+    size_t dropped;
+
+    cr_assert_eq (index_open (&db, path, &e), 0, "%s", e.msg);
+    add (db, 1, "p", "refs/heads/main", 10);
+    for (int i = 1; i <= 20; i++) { /* of 1 there is an artifact, of 2 one may still come */
+        struct digest sub = num ('s', i);
+        struct index_said v = { .submission = sub, .artifact = num ('a', i), .step = "build", .project = "p", .trusted = true, .index = (uint64_t) i, .votes = "", .time = i == 2 ? 500 : 100 };
+        cr_assert_eq (index_keep (db, &sub, 3, i == 2 ? 5000 : 1000, &e), 0);
+        cr_assert_eq (index_verdict (db, &v, &e), 0);
+    }
+    cr_assert_eq (index_expire (db, 2, 999, 0, &dropped, &e), 0, "%s", e.msg);
+    cr_assert (rows (path, "keep") == 20 && rows (path, "verdict") == 20, "too early");
+    cr_assert_eq (index_expire (db, 2, 1001, 0, &dropped, &e), 0);
+    cr_assert_eq (rows (path, "keep"), 2);
+    cr_assert_eq (rows (path, "verdict"), 20);
+    cr_assert_eq (index_expire (db, 2, INDEX_FORGET_US + 101, 0, &dropped, &e), 0);
+    cr_assert_eq (rows (path, "keep"), 1);
+    cr_assert_eq (rows (path, "verdict"), 2, "of 1, which is here, and of 2, which is not old enough");
+    bool trusted = false;
+    struct digest a1 = num ('a', 1);
+    index_projects (db, &a1, see, &trusted);
+    cr_assert (trusted);
+    index_close (&db);
+}
+
+/* Rows of a version that did not note when they came are taken for new. */
+Test (store_index, rows_without_a_time_get_one)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/index.db", dir);
+    sqlite3 *sql = NULL;
+    struct index_db *db = NULL;
+    struct err e = ERR_INIT;
+    size_t dropped;
+
+    cr_assert_eq (sqlite3_open (path, &sql), SQLITE_OK);
+    cr_assert_eq (sqlite3_exec (sql, "CREATE TABLE verdict (submission BLOB NOT NULL, step TEXT NOT NULL, project TEXT NOT NULL, artifact BLOB NOT NULL, trusted INTEGER NOT NULL,"
+                                     " PRIMARY KEY (submission, step)) STRICT; CREATE TABLE keep (submission BLOB PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
+                                     "INSERT INTO verdict VALUES (x'01', 'a', 'p', x'02', 1); INSERT INTO keep VALUES (x'01', 3);", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close (sql);
+    cr_assert_eq (index_open (&db, path, &e), 0, "%s", e.msg);
+    int64_t now = 3 * INDEX_FORGET_US;
+    cr_assert_eq (index_expire (db, 2, now, 0, &dropped, &e), 0, "%s", e.msg);
+    cr_assert (rows (path, "keep") == 1 && rows (path, "verdict") == 1);
+    cr_assert_eq (index_expire (db, 2, now + INDEX_FORGET_US + 1, 0, &dropped, &e), 0);
+    cr_assert (rows (path, "keep") == 0 && rows (path, "verdict") == 0);
     index_close (&db);
 }
 
@@ -126,8 +198,10 @@ Test (store_index, sweep)
     gc_root (g, &artifact);
     gc_root (g, &gone); /* set aside before: holds nothing, stops nothing */
     gc_blob (g, &open);
-    cr_assert_eq (gc_sweep (g, &removed, &bytes, &e), 0);
-    gc_swept (g, swept, &lost);
+    cr_assert_eq (gc_find (g, &removed, &bytes, &e), 0);
+    gc_doomed (g, swept, &lost);
+    cr_assert (cas_has (c, &lost, NULL), "found, and noted by whoever has to, before it goes");
+    cr_assert_eq (gc_remove (g, &e), 0);
     gc_destroy (&g);
     cr_assert_eq (removed, 1);
     cr_assert_eq (bytes, 4);
