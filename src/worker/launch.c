@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "source/git.h"
 #include "worker/runner.h"
+#include "worker/seccomp.h"
 
 static pid_t spare_pid = -1;
 static int spare_fd = -1;
@@ -93,6 +94,7 @@ bool launch_wait (int fd, char hex[DIGEST_HEX])
     struct digest any;
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     git_start ();
+    seccomp_prepare ();
     any = digest_of ("", 0);
     if (!file_read_exact (fd, hex, DIGEST_HEX - 1))
         return false;

@@ -172,7 +172,7 @@ static void tell_relay (const struct relay_plan *p, const struct relay_counts *n
 }
 
 static int run_step (struct realm *rl, const char *state, const char *hex, struct bytes lease, struct bytes submission, const struct conf *c, const struct runner_hooks *hooks,
-                     struct buf *sealed, struct err *e)
+                     struct err *e)
 {
     struct order o;
     struct sandbox *box = NULL;
@@ -180,6 +180,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     struct outcome out;
     struct realm *own = rl;
     BUF (note);
+    BUF (sealed);
     char *step = xasprintf ("%s/steps/%s", state, hex), *mount_at = xasprintf ("%s/image", step), *inputs = xasprintf ("%s/in", step), *image = NULL, *root = NULL, *host = NULL;
     struct image_meta meta;
     int image_lock = -1, rc = -1;
@@ -231,7 +232,9 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     text_clean (buf_bytes (&out.notes), true, &note);
     struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note),
                           sandbox_accelerator (box) };
-    rc = report_seal (rl, &o, &rep, sealed, e);
+    rc = report_seal (rl, &o, &rep, &sealed, e);
+    if (rc == 0) /* before the rest is cleared away, which the agent does as well if we are not quick: nothing of the step runs any more */
+        say (RUNNER_OUTCOME, buf_bytes (&sealed));
 out:
     order_release (&o);
 early:
@@ -256,7 +259,6 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     struct digest id;
     BUF (lease);
     BUF (submission);
-    BUF (sealed);
     say_fd = fd;
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     umask (022);
@@ -269,10 +271,8 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter (group) == 0
              && (offered = sandbox_offer (conf, NULL, &e)) && sandbox_enter (offered, state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
              && file_read (s, 1 << 20, &submission, &e) == 0 && realm_open (&rl, dir, &e) == 0)
-        rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &sealed, &e);
-    if (rc == 0)
-        say (RUNNER_OUTCOME, buf_bytes (&sealed));
-    else
+        rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &e);
+    if (rc == -1)
         say (RUNNER_ERROR, bytes_str (*e.msg ? e.msg : "the step's control group cannot be entered"));
     realm_close (&rl);
     free (state);

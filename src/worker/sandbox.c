@@ -132,6 +132,7 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
     /* The work area is in memory and counts: what the step may write is granted on top of what it may use. */
     int64_t over = d->overhead ? d->overhead (o->conf) : 0, memory = box->memory > INT64_MAX - box->disk - over ? INT64_MAX : box->memory + box->disk + over;
     struct cgroup_limits l = { memory, d->processes ? d->processes : o->conf->processes, box->cpus, o->conf->nice, strcmp (o->conf->cpu_priority, "idle") == 0 };
+    box->grouped = true;
     int rc = cgroup_make (group, &l, e);
     free (group);
     if (rc == 0)
@@ -161,6 +162,7 @@ static void kill_all (struct sandbox *box, pid_t pid)
     if (pid > 0)
         kill (pid, SIGKILL);
     cgroup_kill (group);
+    box->grouped = false;
     free (group);
 }
 
@@ -298,7 +300,8 @@ void sandbox_close (struct sandbox **pbox)
     struct sandbox *box = *pbox;
     if (!box)
         return;
-    kill_all (box, -1);
+    if (box->grouped)
+        kill_all (box, -1);
     box->driver->close (box);
     free (box->area);
     free (box->src);
@@ -345,12 +348,15 @@ void sandbox_env_free (char **env)
 
 uid_t sandbox_user (const struct sandbox *box)
 {
-    unsigned inside = 1, outside = 1, count = 0; /* real root, not the root of a user namespace with one id */
-    FILE *f = fopen ("/proc/self/uid_map", "re");
-    bool ok = f && fscanf (f, "%u %u %u", &inside, &outside, &count) == 3 && count > 1;
-    if (f)
-        fclose (f);
-    return ok && geteuid () == 0 ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
+    static int known = -1; /* real root, not the root of a user namespace with one id; a box has its namespaces for good */
+    if (known == -1) {
+        unsigned inside = 1, outside = 1, count = 0;
+        FILE *f = fopen ("/proc/self/uid_map", "re");
+        known = f && fscanf (f, "%u %u %u", &inside, &outside, &count) == 3 && count > 1;
+        if (f)
+            fclose (f);
+    }
+    return known && geteuid () == 0 ? (uid_t) strtoul (box->o.conf->user, NULL, 10) : 0;
 }
 
 static int limit (int what, int64_t soft, int64_t hard)

@@ -294,13 +294,8 @@ static void bwrap_close (struct sandbox *box)
 {
     if (!box->area)
         return;
-    /* Lazily and all of it: the namespace ends with this process anyway. */
-    char path[PATH_MAX];
-    static const char *const inner[] = { "/root", "/lower", "/in", "" };
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
-        snprintf (path, sizeof path, "%s%s", box->area, inner[i]);
-        umount2 (path, MNT_DETACH);
-    }
+    /* With all that is mounted below it; lazily, as the namespace ends with this process anyway. */
+    umount2 (box->area, MNT_DETACH);
 }
 
 const struct sandbox_driver sandbox_bwrap = { .name = "bwrap", .kind = ISOLATION_BWRAP, .probe = probe, .version = version, .enter = enter, .open = bwrap_open, .spawn = spawn,

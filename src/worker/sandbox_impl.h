@@ -13,6 +13,7 @@ struct sandbox {
     struct sandbox_opts o;
     char *area, *src, *out; /* set by open; freed by sandbox.c */
     int64_t cpus, memory, disk, deadline, end;
+    bool grouped;           /* its control group is there */
     struct relay *relay;    /* by spawn, where o.relay is set; stopped by sandbox.c */
     int64_t file_max;      /* of files that the confined process may write; 0: disk */
     const char *accelerator, *start; /* static text: "", "kvm", "tcg"; "", "resumed", "booted" */

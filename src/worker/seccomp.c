@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 static const char *const denied[] = {
     "acct", "add_key", "bpf", "chroot", "clock_adjtime", "clock_settime", "delete_module", "fanotify_init", "finit_module", "fsconfig", "fsmount",
     "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load",
@@ -19,10 +21,13 @@ static const char *const denied[] = {
     "userfaultfd", "ustat", "vhangup", "vm86", "vm86old", "adjtimex",
 };
 
-int seccomp_filter_fd (struct err *e)
+/* Made once a process: the program, as bytes. */
+static struct buf program;
+
+static int make (struct err *e)
 {
     scmp_filter_ctx c = seccomp_init (SCMP_ACT_ALLOW);
-    int fd = -1, bad = 0;
+    int fd CLEANUP (fd_close) = memfd_create ("seccomp", MFD_CLOEXEC), bad = 0;
     if (!c)
         return err_set (e, ERR_FAILED, "seccomp: no filter can be made here");
     bad |= seccomp_attr_set (c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -43,15 +48,33 @@ int seccomp_filter_fd (struct err *e)
         if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
             bad |= seccomp_rule_add (c, SCMP_ACT_ERRNO (EAFNOSUPPORT), SCMP_SYS (socket), 1, SCMP_A0 (SCMP_CMP_EQ, family));
     bad |= seccomp_rule_add (c, SCMP_ACT_ERRNO (EAFNOSUPPORT), SCMP_SYS (socket), 1, SCMP_A0 (SCMP_CMP_GE, 64));
+    off_t size = 0;
     if (bad)
         err_set (e, ERR_FAILED, "seccomp: a rule was refused");
-    else if ((fd = memfd_create ("seccomp", MFD_CLOEXEC)) == -1)
+    else if (fd == -1)
         err_errno (e, "seccomp: memfd");
-    else if (seccomp_export_bpf (c, fd) != 0 || lseek (fd, 0, SEEK_SET) != 0) {
+    else if (seccomp_export_bpf (c, fd) != 0 || (size = lseek (fd, 0, SEEK_END)) <= 0 || pread (fd, buf_grow (&program, (size_t) size), (size_t) size, 0) != (ssize_t) size) {
+        program.len = size = 0;
         err_set (e, ERR_FAILED, "seccomp: the filter cannot be written");
-        close (fd);
-        fd = -1;
     }
     seccomp_release (c);
+    return size > 0 ? 0 : -1;
+}
+
+void seccomp_prepare (void)
+{
+    if (!program.len)
+        make (NULL);
+}
+
+int seccomp_filter_fd (struct err *e)
+{
+    if (!program.len && make (e) == -1)
+        return -1;
+    int fd = memfd_create ("seccomp", MFD_CLOEXEC);
+    if (fd == -1 || !file_write_all (fd, program.p, program.len) || lseek (fd, 0, SEEK_SET) != 0) {
+        err_errno (e, "seccomp: memfd");
+        fd_close (&fd);
+    }
     return fd;
 }

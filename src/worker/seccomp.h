@@ -10,5 +10,6 @@
 
 /* A memfd with the program, at its beginning; -1. */
 int seccomp_filter_fd (struct err *e);
+void seccomp_prepare (void); /* make the program ahead of the first call; it stays until the process ends */
 
 #endif
