@@ -53,6 +53,16 @@ expect() {
 }
 # has FILE TEXT: out or err holds it
 has() { grep -qF -- "$2" "$scratch/$1" || { cat "$scratch/out" "$scratch/err"; fail "no \"$2\" in $1"; }; }
+# What the machine has of memory, in MiB; and whether it comes back to FREE but for SLACK: whatever else runs here takes and gives meanwhile.
+memory() { awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }
+memory_back() { # FREE SLACK
+    tries=600
+    until [ "$(memory)" -gt $(($1 - $2)) ]; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || fail "memory is gone: $1 MiB were free, now $(memory)"
+        sleep 0.1
+    done
+}
 # until_true SECONDS COMMAND...
 until_true() {
     left=$(($1 * 10))

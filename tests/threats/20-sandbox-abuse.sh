@@ -19,7 +19,6 @@ key=$(printf %s "$(readlink -f "$realm/worker-1/state")" | sha256sum | cut -c1-1
 groups() { find /sys/fs/cgroup -type d -path "*assay-$key/*" 2>/dev/null | wc -l; }
 # the worker's processes, and whatever has its folder open or below it
 processes() { pgrep -fc "$realm/worker-1" || true; }
-memory() { awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }
 disk() { du -sm "$realm/worker-1/state" | cut -f1; }
 expect_push() { # STATUS NAME
     got=0
@@ -110,7 +109,7 @@ until as_before; do
     [ $left -gt 0 ] || fail "left: mounts $m -> $(mounts), loops $(loops), groups $(groups), processes $n -> $(processes)"
     sleep 0.1
 done
-[ "$(memory)" -gt $((free - 400)) ] || fail "memory is gone: $free M were free, now $(memory)"
+memory_back "$free" 400
 [ "$(disk)" -le $((used + 8)) ] || fail "disk is gone: $used M before, now $(disk)"
 [ "$(find "$realm/worker-1/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || fail "files of steps are left"
 echo true | step 0 after

@@ -13,7 +13,7 @@ project p
 mark=/tmp/escaped
 rm -f "$mark"
 qemus() { pgrep -f "[q]emu-system-x86_64.*microvm" | wc -l; }
-free=$(awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+free=$(memory)
 {
     printf 'image: %s\nsteps:\n' "$image"
     for what in ctl-junk ctl-flood log-flood console-flood off panic no-outputs big-pack flags escape-dots escape-absolute device link-through full-disk two-results \
@@ -57,7 +57,7 @@ say "nothing got out, and nothing is left"
 [ ! -e "$mark" ] || fail "a file got out of its folder"
 gone() { [ "$(find "$realm/worker-1/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ]; }
 until_true 20 gone
-[ "$(awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -gt $((free - 700)) ] || fail "memory is gone"
+memory_back "$free" 700
 say "the worker goes on with a guest that is sound"
 unset ASSAY_GUEST
 vm_image

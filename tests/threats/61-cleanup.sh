@@ -24,7 +24,6 @@ groups() { find /sys/fs/cgroup -type d -path "*assay-$key/*" 2>/dev/null | wc -l
 inside() { grep -sh . /sys/fs/cgroup/*/assay-"$key"/*/cgroup.procs /sys/fs/cgroup/assay-"$key"/*/cgroup.procs 2>/dev/null | sort -u | wc -l; }
 processes() { pgrep -fc "$one" || true; }
 files() { find "$one/state/steps" -mindepth 1 2>/dev/null | wc -l; }
-memory() { awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }
 nothing() { [ "$(mounts)" = "$m" ] && [ "$(loops)" = 0 ] && [ "$(groups)" = 0 ] && [ "$(inside)" = 0 ] && [ "$(files)" = 0 ] && [ "$(processes)" -le 2 ]; } # the worker, and one that waits for the next step
 gone() { # WHAT
     left=300
@@ -105,9 +104,7 @@ echo 1 >"$repo/fast"
 slow after
 until_true 60 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
 gone "the end of a step that ran to it"
-# seven steps wrote 100 MB of memory each; whatever else runs here may take and give some meanwhile
-enough() { [ "$(memory)" -gt $((free - 500)) ]; }
-until_true 60 enough
+memory_back "$free" 500 # seven steps wrote 100 MB of memory each
 kill "$one_pid"
 wait "$one_pid" || true
 [ -z "$(find /sys/fs/cgroup -type d -name "assay-$key" 2>/dev/null)" ] || fail "control groups of a worker that ended"
