@@ -2,17 +2,13 @@
 
 #include "worker/relay.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -21,68 +17,28 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "worker/guest/inside.h"
+#include "worker/relay_vm.h"
 
 #define CONNECTIONS 64  /* at once; the rest waits in the listeners' queues */
 #define CHUNK 65536u
-#define QUEUE 32
 #define TAKE_MS 10000
 
 /* ---- in the sandbox's child: a network namespace with our listeners ---- */
-
-static int address_up (const char *name, struct in_addr a, uint32_t mask)
-{
-    struct ifreq r;
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = a };
-    int fd CLEANUP (fd_close) = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    memset (&r, 0, sizeof r);
-    snprintf (r.ifr_name, sizeof r.ifr_name, "%s", name);
-    memcpy (&r.ifr_addr, &in, sizeof in);
-    if (fd == -1 || (a.s_addr && ioctl (fd, SIOCSIFADDR, &r) == -1))
-        return -1;
-    in.sin_addr.s_addr = htonl (mask);
-    memcpy (&r.ifr_netmask, &in, sizeof in);
-    if (a.s_addr && ioctl (fd, SIOCSIFNETMASK, &r) == -1)
-        return -1;
-    if (ioctl (fd, SIOCGIFFLAGS, &r) == -1)
-        return -1;
-    r.ifr_flags = (short) (r.ifr_flags | IFF_UP);
-    return ioctl (fd, SIOCSIFFLAGS, &r);
-}
-
-static int listen_at (const struct relay_target *t)
-{
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = t->inside, .sin_port = htons (t->port) };
-    int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
-    if (fd == -1 || setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == -1 || bind (fd, (struct sockaddr *) &in, sizeof in) == -1 || listen (fd, QUEUE) == -1)
-        fd_close (&fd);
-    return fd;
-}
-
-static void no_ipv6 (void)
-{
-    int fd CLEANUP (fd_close) = open ("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? 0 : write (fd, "1", 1);
-    (void) n; /* else there is ::1, where nobody listens */
-}
 
 /* The namespace first, then a listener a target that can be reached. */
 int relay_netns (const struct relay_plan *p, int to)
 {
     int fds[1 + RELAY_TARGETS], n = 0;
-    struct in_addr none = { 0 };
-    if (unshare (CLONE_NEWNET) == -1 || address_up ("lo", none, 0) == -1)
+    if (unshare (CLONE_NEWNET) == -1 || inside_up () == -1)
         return -1;
-    no_ipv6 ();
+    inside_no_ipv6 ();
     if ((fds[n++] = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) == -1)
         return -1;
     for (size_t i = 0; i < p->n; i++) {
-        char alias[16];
         if (!p->t[i].at_len)
             continue;
-        snprintf (alias, sizeof alias, "lo:%u", (unsigned) (i + 1) & 0xff);
-        if (ntohl (p->t[i].inside.s_addr) >> 24 != 127 && address_up (alias, p->t[i].inside, 0xffffffff) == -1)
-            return -1;
-        if ((fds[n++] = listen_at (&p->t[i])) == -1)
+        if (inside_address ((unsigned) i + 1, p->t[i].inside) == -1 || (fds[n++] = inside_listen (p->t[i].inside, p->t[i].port)) == -1)
             return -1;
     }
     char control[CMSG_SPACE (sizeof fds)] = { 0 }, one = 'n';
@@ -236,18 +192,6 @@ static void serve (const struct relay_plan *p, const int *listeners, int stop, s
     }
 }
 
-/* What failed in the sandbox's namespace, as its kernel counted. */
-static void count_refused (int netns, struct relay_counts *counts)
-{
-    char text[8192];
-    if (setns (netns, CLONE_NEWNET) == -1)
-        return;
-    int fd CLEANUP (fd_close) = open ("/proc/thread-self/net/snmp", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? 0 : read (fd, text, sizeof text - 1);
-    text[n > 0 ? n : 0] = '\0';
-    counts->refused = relay_snmp (text);
-}
-
 static bool receive (const struct relay_plan *p, int from, int *netns, int listeners[RELAY_TARGETS])
 {
     int fds[1 + RELAY_TARGETS], want = 1, got = 0;
@@ -276,12 +220,27 @@ static bool receive (const struct relay_plan *p, int from, int *netns, int liste
     return true;
 }
 
-int relay_start (struct relay **out, const struct relay_plan *p, int from, struct err *e)
+/* What the process is to do: in the step's network namespace, or (given != -1) for its VM. */
+struct work {
+    const struct relay_plan *plan;
+    int *listeners, netns, given;
+    uid_t uid;
+};
+
+static void work (const struct work *w, int stop, struct relay_counts *counts)
 {
-    int listeners[RELAY_TARGETS], netns = -1, stop[2];
-    *out = NULL;
-    if (!receive (p, from, &netns, listeners))
-        return err_set (e, ERR_FAILED, "network: the sandbox could not make its network namespace");
+    if (w->given != -1)
+        relay_vm_work (w->plan, w->given, w->uid, stop, counts);
+    else {
+        serve (w->plan, w->listeners, stop, counts);
+        if (setns (w->netns, CLONE_NEWNET) == 0)
+            counts->refused = inside_count (); /* as its kernel counted */
+    }
+}
+
+static int start (struct relay **out, const struct work *w, struct err *e)
+{
+    int stop[2];
     struct relay *r = xcalloc (1, sizeof *r);
     r->counts = mmap (NULL, sizeof *r->counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bool ok = r->counts != MAP_FAILED && pipe2 (stop, O_CLOEXEC) == 0;
@@ -291,15 +250,10 @@ int relay_start (struct relay **out, const struct relay_plan *p, int from, struc
         close (stop[1]);
         prctl (PR_SET_PDEATHSIG, SIGKILL);
         signal (SIGPIPE, SIG_IGN);
-        if (getppid () == parent) {
-            serve (p, listeners, stop[0], r->counts);
-            count_refused (netns, r->counts);
-        }
+        if (getppid () == parent)
+            work (w, stop[0], r->counts);
         _exit (0);
     }
-    for (size_t i = 0; i < RELAY_TARGETS; i++)
-        fd_close (&listeners[i]);
-    close (netns);
     if (ok)
         close (stop[0]);
     r->stop = ok ? stop[1] : -1;
@@ -310,6 +264,25 @@ int relay_start (struct relay **out, const struct relay_plan *p, int from, struc
     }
     *out = r;
     return 0;
+}
+
+int relay_start (struct relay **out, const struct relay_plan *p, int from, struct err *e)
+{
+    int listeners[RELAY_TARGETS], netns = -1;
+    *out = NULL;
+    if (!receive (p, from, &netns, listeners))
+        return err_set (e, ERR_FAILED, "network: the sandbox could not make its network namespace");
+    int rc = start (out, &(struct work){ .plan = p, .listeners = listeners, .netns = netns, .given = -1 }, e);
+    for (size_t i = 0; i < RELAY_TARGETS; i++)
+        fd_close (&listeners[i]);
+    close (netns);
+    return rc;
+}
+
+int relay_start_vm (struct relay **out, const struct relay_plan *p, int given, uid_t uid, struct err *e)
+{
+    *out = NULL;
+    return start (out, &(struct work){ .plan = p, .given = given, .uid = uid }, e);
 }
 
 void relay_stop (struct relay **pr, struct relay_counts *counts)

@@ -9,6 +9,8 @@
  *     relay_resolve (&plan, loopback, &e)              // looks the names up, drops what may not be reached
  *     in the forked child: relay_netns (&plan, fd)     // the namespace and its listeners, sent over fd
  *     relay_start (&r, &plan, fd, &e)                  // takes them; a process of its own passes bytes on
+ *     for a VM, which has no network card: relay_start_vm (&r, &plan, fd, uid, &e), and its port over fd (relay_vm_give) once it has started;
+ *                                                      // its guest listens likewise, and carries what connects over that port (guest/mux.h)
  *     relay_stop (&r, &counts)                         // ends it: what was let through, and what tried in vain
  */
 #ifndef ASSAY_WORKER_RELAY_H
@@ -39,6 +41,8 @@ struct relay_plan {
 struct relay_counts {
     uint64_t passed, failed, refused; /* connections let through; to allowed services that did not answer; attempts elsewhere */
     uint64_t bytes;
+    bool claimed;                     /* refused is what a VM's guest says */
+    bool cut;                         /* the guest broke the rules */
 };
 
 /* Host and port of https://, ssh://, git://, tcp:// URLs and USER@HOST:PATH. false: none that can be passed on (IPv6 literals among them). */
@@ -48,12 +52,11 @@ void relay_plan_add (struct relay_plan *p, const char *host, uint16_t port, bool
 bool relay_address_ok (const struct sockaddr *sa, bool loopback);
 int relay_resolve (struct relay_plan *p, bool loopback, struct err *e);
 void relay_hosts (const struct relay_plan *p, struct buf *text); /* the sandbox's /etc/hosts */
-/* Attempts that failed in a network namespace, by its /proc/net/snmp: no route, or nobody there. Pure. */
-uint64_t relay_snmp (const char *text);
 
 int relay_netns (const struct relay_plan *p, int fd); /* -1 with errno; async-signal-safe enough for a forked child */
 struct relay;
 int relay_start (struct relay **r, const struct relay_plan *p, int fd, struct err *e);
+int relay_start_vm (struct relay **r, const struct relay_plan *p, int given, uid_t uid, struct err *e); /* uid: whom it runs as; 0: as it is */
 void relay_stop (struct relay **r, struct relay_counts *counts);
 void relay_text (const struct relay_plan *p, const struct relay_counts *counts, struct buf *text); /* a line for the log */
 

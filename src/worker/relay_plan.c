@@ -159,41 +159,11 @@ void relay_hosts (const struct relay_plan *p, struct buf *text)
     }
 }
 
-/* The value under a name, of the two lines that begin with `of`. */
-static uint64_t field (const char *text, const char *of, const char *name)
-{
-    const char *names = NULL, *values = NULL;
-    size_t n = strlen (of);
-    for (const char *at = text; at && *at; at = strchr (at, '\n') ? strchr (at, '\n') + 1 : NULL)
-        if (strncmp (at, of, n) == 0 && at[n] == ':') {
-            if (!names)
-                names = at + n + 1;
-            else if (!values)
-                values = at + n + 1;
-        }
-    while (names && values) {
-        names += strspn (names, " ");
-        values += strspn (values, " ");
-        size_t a = strcspn (names, " \n"), b = strcspn (values, " \n");
-        if (!a || !b)
-            return 0;
-        if (a == strlen (name) && strncmp (names, name, a) == 0)
-            return strtoull (values, NULL, 10);
-        names += a;
-        values += b;
-    }
-    return 0;
-}
-
-uint64_t relay_snmp (const char *text)
-{
-    return field (text, "Ip", "OutNoRoutes") + field (text, "Tcp", "AttemptFails") + field (text, "Udp", "NoPorts");
-}
-
 void relay_text (const struct relay_plan *p, const struct relay_counts *c, struct buf *text)
 {
-    buf_addf (text, "network: %llu connections let through (%llu bytes), %llu to services that did not answer, %llu attempts elsewhere failed; reachable were",
-              (unsigned long long) c->passed, (unsigned long long) c->bytes, (unsigned long long) c->failed, (unsigned long long) c->refused);
+    buf_addf (text, "network: %llu connections let through (%llu bytes), %llu to services that did not answer, %llu attempts elsewhere failed%s;%s reachable were",
+              (unsigned long long) c->passed, (unsigned long long) c->bytes, (unsigned long long) c->failed, (unsigned long long) c->refused, c->claimed ? " (as the VM counted)" : "",
+              c->cut ? " the VM broke the relay's rules, and was cut off;" : "");
     for (size_t i = 0; i < p->n; i++)
         if (p->t[i].at_len)
             buf_addf (text, " %s:%u", p->t[i].host, p->t[i].port);

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "worker/guest/pack.h"
 #include "worker/guest/wire.h"
 #include "worker/image_meta.h"
+#include "worker/relay_vm.h"
 #include "worker/sandbox_impl.h"
 #include "worker/vm_disk.h"
 #include "worker/vm_probe.h"
@@ -34,6 +36,7 @@
 #define REPORT_MS 30000      /* after the step's time: to report, and to pack what there is */
 #define START_MS 120000      /* a VM is up within, however loaded the machine is; the step's own time begins after it */
 #define GRACE_MS (START_MS + REPORT_MS + 15000)
+#define CLAIM_MAX 1000000000u /* attempts that a guest can claim to have refused */
 
 struct qemu {
     struct image_meta meta;
@@ -102,7 +105,7 @@ static int make_ram (struct vm_plan *p, struct err *e)
 struct keeper {
     struct sandbox *box;
     struct qemu *q;
-    int log;
+    int log, relay;          /* relay: to the relay's process, or -1 */
     int64_t step_ms, start_by, deadline; /* what the step may take; when its VM must be up; when it must end, once it has begun */
     char *group;
     struct vm vm;
@@ -244,12 +247,14 @@ static void keep (struct keeper *k)
             got = start (k, &how, &e);
         }
     }
+    if (got == 0 && k->relay != -1 && relay_vm_give (k->relay, k->vm.relay) == -1)
+        dprintf (k->log, "[assay] network: the relay is gone: %s\n", strerror (errno));
     if (got == 0)
         got = talk_follow (&k->talk, k->deadline + REPORT_MS, &end, &e);
     if (got == 0)
-        say (k, "ok %s %s %u %u %llu", vm_accel_name (k->q->plan.accel), how, end.exit_status, end.flags, (unsigned long long) end.packed);
+        say (k, "ok %s %s %u %u %llu %llu", vm_accel_name (k->q->plan.accel), how, end.exit_status, end.flags, (unsigned long long) end.packed, (unsigned long long) end.refused);
     else if (got == 1)
-        say (k, "ok %s %s 124 %d 0", vm_accel_name (k->q->plan.accel), how, RESULT_TIMED_OUT);
+        say (k, "ok %s %s 124 %d 0 0", vm_accel_name (k->q->plan.accel), how, RESULT_TIMED_OUT);
     else
         say (k, "error %s", e.msg);
     leave (k);
@@ -262,6 +267,7 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     struct qemu *q = box->own;
     struct vm_plan *p = &q->plan;
     pid_t parent = getpid ();
+    int net[2] = { -1, -1 };
     *pid = -1;
     p->accel = q->accel;
     if (vm_disk_input (box, &p->input, e) == -1 || vm_disk_output (box, vm_output_size (box->o.conf), &p->output, &p->output_read, e) == -1)
@@ -269,9 +275,17 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     if ((p->kernel = open_part (box->o.image_dir, "vmlinux", e)) == -1 || (p->initramfs = open_part (box->o.image_dir, "initramfs", e)) == -1
         || (p->image = open_part (box->o.image_dir, "rootfs.squashfs", e)) == -1)
         return -1;
+    if (box->o.relay && (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) == -1 || relay_start_vm (&box->relay, box->o.relay, net[0], sandbox_user (box), e) == -1)) {
+        if (net[0] == -1)
+            err_errno (e, "sandbox: socketpair");
+        fd_close (&net[0]);
+        fd_close (&net[1]);
+        return -1;
+    }
+    fd_close (&net[0]);
     *pid = fork ();
     if (*pid == 0) {
-        struct keeper k = { .box = box, .q = q, .log = log_fd, .vm = VM_INIT, .group = xasprintf ("%s.box", box->o.name) };
+        struct keeper k = { .box = box, .q = q, .log = log_fd, .relay = net[1], .vm = VM_INIT, .group = xasprintf ("%s.box", box->o.name) };
         k.step_ms = box->deadline - time_mono_ms ();
         k.start_by = time_mono_ms () + START_MS < box->end ? time_mono_ms () + START_MS : box->end;
         prctl (PR_SET_PDEATHSIG, SIGKILL);
@@ -282,7 +296,9 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
         keep (&k);
         _exit (0);
     }
-    return *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
+    int rc = *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
+    fd_close (&net[1]);
+    return rc;
 }
 
 /* What was packed in the guest, into fresh folders: no qemu is left that could write the disk. */
@@ -307,13 +323,17 @@ static int ended (struct sandbox *box, const char *status, int wait, struct sand
     struct qemu *q = box->own;
     char accel[8] = "", how[16] = "";
     unsigned exit_status = 0, flags = 0;
-    unsigned long long packed = 0;
+    unsigned long long packed = 0, refused = 0;
     if (strncmp (status, "error ", 6) == 0)
         return err_set (e, ERR_FAILED, "%.600s", status + 6);
-    if (sscanf (status, "ok %7s %15s %u %u %llu", accel, how, &exit_status, &flags, &packed) != 5 || exit_status > 255)
+    if (sscanf (status, "ok %7s %15s %u %u %llu %llu", accel, how, &exit_status, &flags, &packed, &refused) != 6 || exit_status > 255)
         return err_set (e, ERR_FAILED, "isolation qemu: the VM's keeper ended without a word (status %d)", wait);
     box->accelerator = strcmp (accel, "kvm") == 0 ? "kvm" : "tcg";
     box->start = strcmp (how, "resumed") == 0 ? "resumed" : "booted";
+    if (box->o.relay) {
+        run->relay.refused += refused < CLAIM_MAX ? refused : CLAIM_MAX; /* beside what the relay itself refused */
+        run->relay.claimed = true;
+    }
     run->timed_out = flags & RESULT_TIMED_OUT;
     run->out_of_memory = run->out_of_memory || (flags & RESULT_OUT_OF_MEMORY);
     run->exit_status = flags & RESULT_NOT_PACKED ? 1 : exit_status;
@@ -335,4 +355,4 @@ static void qemu_close (struct sandbox *box)
 }
 
 const struct sandbox_driver sandbox_qemu = { .name = "qemu", .kind = ISOLATION_QEMU, .overhead = overhead, .processes = 128, .grace_ms = GRACE_MS, .probe = probe,
-                                             .version = vm_version, .open = qemu_open, .spawn = spawn, .ended = ended, .close = qemu_close };
+                                             .version = vm_version, .open = qemu_open, .spawn = spawn, .ended = ended, .close = qemu_close, .relays = true };

@@ -155,6 +155,7 @@ void vm_args (struct args *a, const struct vm_plan *p)
     args_add (a, "-device", "virtio-serial-device", NULL);
     add_port (a, "log", VM_FD_LOG);
     add_port (a, "ctl", VM_FD_CTL);
+    add_port (a, "relay", VM_FD_RELAY);
     args_addf (a, "-chardev");
     args_addf (a, "socket,id=console,fd=%d", VM_FD_CONSOLE);
     args_add (a, "-serial", "chardev:console", NULL);
@@ -216,9 +217,9 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
     ARGS (a);
     const char *bwrap = getenv ("ASSAY_BWRAP");
     char *group CLEANUP (free_ptr) = xasprintf ("%s.box", p->box->o.name);
-    int theirs[4] = { -1, -1, -1, -1 }, *ours[4] = { &vm->ctl, &vm->log, &vm->console, &vm->qmp }, rc = -1;
+    int theirs[5] = { -1, -1, -1, -1, -1 }, *ours[5] = { &vm->ctl, &vm->log, &vm->relay, &vm->console, &vm->qmp }, rc = -1;
     *vm = (struct vm) VM_INIT;
-    for (int i = 0; i < (p->monitor ? 4 : 3); i++) {
+    for (int i = 0; i < (p->monitor ? 5 : 4); i++) {
         int pair[2];
         if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1) {
             err_errno (e, "VM: socketpair");
@@ -238,8 +239,8 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
     args_add (&a, "--", NULL);
     vm_args (&a, p);
     const int fds[VM_FD_END] = { [VM_FD_KERNEL] = p->kernel, [VM_FD_INITRAMFS] = p->initramfs, [VM_FD_IMAGE] = p->image, [VM_FD_INPUT] = p->input, [VM_FD_OUTPUT] = p->output,
-                              [VM_FD_OUTPUT_READ] = p->output_read, [VM_FD_RAM] = p->ram, [VM_FD_CTL] = theirs[0], [VM_FD_LOG] = theirs[1], [VM_FD_CONSOLE] = theirs[2],
-                              [VM_FD_QMP] = theirs[3], [VM_FD_INCOMING] = p->incoming };
+                              [VM_FD_OUTPUT_READ] = p->output_read, [VM_FD_RAM] = p->ram, [VM_FD_CTL] = theirs[0], [VM_FD_LOG] = theirs[1], [VM_FD_RELAY] = theirs[2],
+                              [VM_FD_CONSOLE] = theirs[3], [VM_FD_QMP] = theirs[4], [VM_FD_INCOMING] = p->incoming };
     vm->pid = fork ();
     if (vm->pid == 0)
         child (p, fds, a.v, group, sandbox_user (p->box));
@@ -249,7 +250,7 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
     }
     rc = 0;
 out:
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         fd_close (&theirs[i]);
     if (rc == -1)
         vm_stop (vm);
@@ -266,6 +267,7 @@ void vm_stop (struct vm *vm)
     fd_close (&vm->pidfd);
     fd_close (&vm->ctl);
     fd_close (&vm->log);
+    fd_close (&vm->relay);
     fd_close (&vm->console);
     fd_close (&vm->qmp);
     vm->pid = -1;

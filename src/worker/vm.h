@@ -5,7 +5,7 @@
  * are descriptors that it is given; it opens nothing by name but its own program files.
  *
  *     vm_start (&vm, &plan, &e)   // the descriptors of plan stay the caller's
- *     ... vm.ctl, vm.log, vm.console: non-blocking stream sockets; vm.pidfd polls readable when qemu is gone
+ *     ... vm.ctl, vm.log, vm.relay, vm.console: non-blocking stream sockets; vm.pidfd polls readable when qemu is gone
  *     vm_stop (&vm)               // killed and reaped, descriptors closed; NULL-safe in each part
  */
 #ifndef ASSAY_WORKER_VM_H
@@ -22,7 +22,7 @@
 #define VM_OVERHEAD (VM_KERNEL_MEMORY + ((int64_t) (VM_TB_MIB + 192) << 20))
 
 /* Descriptors as qemu has them; from here up, so that none of bwrap's own is hit. */
-enum { VM_FD_INCOMING = 10, VM_FD_KERNEL, VM_FD_INITRAMFS, VM_FD_IMAGE, VM_FD_INPUT, VM_FD_OUTPUT, VM_FD_OUTPUT_READ, VM_FD_RAM, VM_FD_CTL, VM_FD_LOG, VM_FD_CONSOLE, VM_FD_QMP, VM_FD_END };
+enum { VM_FD_INCOMING = 10, VM_FD_KERNEL, VM_FD_INITRAMFS, VM_FD_IMAGE, VM_FD_INPUT, VM_FD_OUTPUT, VM_FD_OUTPUT_READ, VM_FD_RAM, VM_FD_CTL, VM_FD_LOG, VM_FD_RELAY, VM_FD_CONSOLE, VM_FD_QMP, VM_FD_END };
 #define VM_FD_FIRST VM_FD_INCOMING
 
 enum vm_accel { VM_NONE, VM_KVM, VM_TCG };
@@ -40,9 +40,9 @@ struct vm_plan {
 
 struct vm {
     pid_t pid;
-    int pidfd, ctl, log, console, qmp;
+    int pidfd, ctl, log, relay, console, qmp;
 };
-#define VM_INIT { -1, -1, -1, -1, -1, -1 }
+#define VM_INIT { -1, -1, -1, -1, -1, -1, -1 }
 
 /* RAM of the guest by the owner's limits, not the step's, so that one snapshot fits all steps; the guest and the control group hold
  * the step to its own. A kernel needs some 1/64 of what it manages. */

@@ -51,6 +51,20 @@ static void field (struct buf *b, enum job_tag tag, struct bytes value)
         buf_add (b, value.p, value.len);
 }
 
+static void network (const struct relay_plan *p, struct buf *fields)
+{
+    BUF (hosts);
+    relay_hosts (p, &hosts);
+    field (fields, JOB_HOSTS, buf_bytes (&hosts));
+    for (size_t i = 0; i < p->n; i++)
+        if (p->t[i].at_len) {
+            BUF (b);
+            buf_add (&b, &p->t[i].inside, 4);
+            le_add (&b, p->t[i].port, 2);
+            field (fields, JOB_RELAY, buf_bytes (&b));
+        }
+}
+
 static int job (const struct sandbox *box, struct buf *out, struct err *e)
 {
     const struct msg_step *s = box->o.step;
@@ -77,6 +91,8 @@ static int job (const struct sandbox *box, struct buf *out, struct err *e)
     if (n <= 0 || (size_t) n == sizeof program)
         return filter == -1 ? -1 : err_set (e, ERR_FAILED, "isolation qemu: the system call filter cannot be read");
     field (&fields, JOB_FILTER, bytes_of (program, (size_t) n));
+    if (box->o.relay)
+        network (box->o.relay, &fields);
     if (fields.len > JOB_MAX)
         return err_set (e, ERR_FAILED, "isolation qemu: a step of %zu bytes", fields.len);
     buf_add (out, JOB_MAGIC, 8);

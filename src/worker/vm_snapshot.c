@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "worker/guest/wire.h"
 
 #define PAGE 4096u
 #define STATE_MAX (16u << 20)
@@ -24,7 +25,7 @@
 
 char *snapshot_path (const char *state, const char *image, const struct vm_plan *p, int64_t output)
 {
-    char *key CLEANUP (free_ptr) = xasprintf ("1 %s %s %s %s %lld %lld %lld", image, vm_version (), vm_accel_name (p->accel), p->cpu, (long long) p->memory,
+    char *key CLEANUP (free_ptr) = xasprintf ("%u %s %s %s %s %lld %lld %lld", GUEST_VERSION, image, vm_version (), vm_accel_name (p->accel), p->cpu, (long long) p->memory,
                                               (long long) p->box->cpus, (long long) output);
     struct digest d = digest_of (key, strlen (key));
     char hex[DIGEST_HEX];

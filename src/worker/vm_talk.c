@@ -70,6 +70,7 @@ bool talk_result (struct bytes d, struct talk_end *end, uint64_t *log)
     end->flags = d.p[1];
     end->packed = le (d.p + 8, 8);
     *log = le (d.p + 16, 8);
+    end->refused = le (d.p + 24, 8);
     bool packed = end->flags & RESULT_PACKED, failed = end->flags & RESULT_NOT_PACKED;
     if (end->flags & ~(unsigned) (RESULT_TIMED_OUT | RESULT_OUT_OF_MEMORY | RESULT_PACKED | RESULT_NOT_PACKED) || (packed && failed))
         return false;

@@ -32,6 +32,7 @@ struct talk {
 struct talk_end {
     unsigned exit_status, flags; /* RESULT_* */
     uint64_t packed;      /* bytes of the pack on the output disk */
+    uint64_t refused;     /* attempts to reach what cannot be reached */
     char why[256];        /* printable; with RESULT_NOT_PACKED */
 };
 

@@ -130,11 +130,11 @@ static void bare_close (struct bare *b)
     box_close (&b->box);
 }
 
-static void bare_child (const struct vm_plan *p, const int theirs[4])
+static void bare_child (const struct vm_plan *p, const int theirs[5])
 {
     const int fds[VM_FD_END] = { [VM_FD_KERNEL] = p->kernel, [VM_FD_INITRAMFS] = p->initramfs, [VM_FD_IMAGE] = p->image, [VM_FD_INPUT] = p->input, [VM_FD_OUTPUT] = p->output,
-                                 [VM_FD_OUTPUT_READ] = p->output_read, [VM_FD_RAM] = p->ram, [VM_FD_CTL] = theirs[0], [VM_FD_LOG] = theirs[1], [VM_FD_CONSOLE] = theirs[2], [VM_FD_QMP] = theirs[3],
-                                 [VM_FD_INCOMING] = p->incoming };
+                                 [VM_FD_OUTPUT_READ] = p->output_read, [VM_FD_RAM] = p->ram, [VM_FD_CTL] = theirs[0], [VM_FD_LOG] = theirs[1], [VM_FD_RELAY] = theirs[2],
+                                 [VM_FD_CONSOLE] = theirs[3], [VM_FD_QMP] = theirs[4], [VM_FD_INCOMING] = p->incoming };
     ARGS (a);
     vm_args (&a, p);
     for (size_t i = 0; a.v[i]; i++) {
@@ -161,13 +161,13 @@ static double bare (struct bare *b, bool resumed)
     struct vm vm = VM_INIT;
     struct talk t;
     struct talk_end end;
-    int theirs[4], *own[4] = { &vm.ctl, &vm.log, &vm.console, &vm.qmp }, status = -1;
+    int theirs[5], *own[5] = { &vm.ctl, &vm.log, &vm.relay, &vm.console, &vm.qmp }, status = -1;
     if (vm_disk_input (b->box, &p.input, &bench_err) == -1 || vm_disk_output (b->box, vm_output_size (&conf), &p.output, &p.output_read, &bench_err) == -1)
         bench_die ("disks");
     p.ram = resumed ? b->raw : memfd_create ("vm", MFD_CLOEXEC);
     if (p.ram == -1 || (!resumed && ftruncate (p.ram, (off_t) p.memory) == -1))
         bench_die ("memory");
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         int pair[2];
         if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1 || fcntl (pair[0], F_SETFL, O_NONBLOCK) == -1)
             bench_die ("socketpair");
@@ -183,7 +183,7 @@ static double bare (struct bare *b, bool resumed)
     vm.pid = fork ();
     if (vm.pid == 0)
         bare_child (&p, theirs);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         close (theirs[i]);
     vm.pidfd = (int) syscall (SYS_pidfd_open, vm.pid, 0);
     talk_init (&t, &vm, -1, "");

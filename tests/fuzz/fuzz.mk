@@ -1,6 +1,6 @@
 # A harness a decoder. With --enable-fuzz (clang) they are libFuzzer's; else driver.c runs a corpus and mutations of it.
 fuzz_harnesses = tests/fuzz/fuzz_msg tests/fuzz/fuzz_envelope tests/fuzz/fuzz_roster tests/fuzz/fuzz_statement tests/fuzz/fuzz_manifest tests/fuzz/fuzz_recipe \
-	tests/fuzz/fuzz_checkpoint tests/fuzz/fuzz_bundle tests/fuzz/fuzz_link tests/fuzz/fuzz_pack
+	tests/fuzz/fuzz_checkpoint tests/fuzz/fuzz_bundle tests/fuzz/fuzz_link tests/fuzz/fuzz_pack tests/fuzz/fuzz_mux
 check_PROGRAMS += $(fuzz_harnesses) tests/fuzz/fuzz_seeds
 if FUZZ
 FUZZ_DRIVER =
@@ -40,6 +40,9 @@ tests_fuzz_fuzz_link_LDADD = $(STORE_LIBS)
 tests_fuzz_fuzz_pack_SOURCES = tests/fuzz/fuzz_pack.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_pack_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
 tests_fuzz_fuzz_pack_LDADD = $(WORKER_LIBS)
+tests_fuzz_fuzz_mux_SOURCES = tests/fuzz/fuzz_mux.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_mux_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
+tests_fuzz_fuzz_mux_LDADD = libworker.a
 tests_fuzz_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/world.c tests/fuzz/world.h
 tests_fuzz_fuzz_seeds_LDADD = librule.a $(STORE_LIBS)
 

@@ -76,10 +76,11 @@ Test (vm, results)
         uint64_t log;
         b[8] = (uint8_t) rows[i].packed;
         b[16] = 3;
+        b[24] = 9;
         memcpy (b + RESULT_HEAD, rows[i].text, strlen (rows[i].text));
         cr_assert_eq (talk_result (bytes_of (b, RESULT_HEAD + strlen (rows[i].text)), &end, &log), rows[i].good, "row %zu", i);
         if (rows[i].good)
-            cr_assert (end.exit_status == rows[i].status && end.packed == rows[i].packed && log == 3 && !strcmp (end.why, rows[i].text));
+            cr_assert (end.exit_status == rows[i].status && end.packed == rows[i].packed && log == 3 && end.refused == 9 && !strcmp (end.why, rows[i].text));
         for (size_t n = 0; n < RESULT_HEAD; n++)
             cr_assert_not (talk_result (bytes_of (b, n), &end, &log));
     }
@@ -98,16 +99,16 @@ Test (vm, images_that_do_not_match_are_refused)
         const char *why; /* NULL: fine */
         bool bootable;
     } rows[] = {
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", NULL, true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", NULL, true },
         { "{\"created-by\":\"assay image import\"}", NULL, false },
         { "[]", "not an object", false },
         { "{", "not an object", false },
         { "{\"kernel\":\"" D "\",\"kernel\":\"" D "\"}", "not an object", false },
-        { "{\"kernel\":\"aa\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", "SHA-256", true },
-        { "{\"kernel\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":1}", "SHA-256", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":1}", "CPU model host", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":1}", "CPU model", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":1}", "CPU model", true },
+        { "{\"kernel\":\"aa\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":2}", "CPU model host", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":2}", "CPU model", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":2}", "CPU model", true },
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99}", "version 99", true },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -159,6 +160,9 @@ Test (vm, the_driver_is_never_weaker_than_asked_for)
         { "bwrap", ISOLATION_BWRAP, ISOLATION_BWRAP, false, ISOLATION_BWRAP },
         { "none", ISOLATION_NONE, ISOLATION_BWRAP, true, 0 },
         { "bwrap", ISOLATION_BWRAP, ISOLATION_BWRAP, true, ISOLATION_BWRAP, true },
+        { "qemu", ISOLATION_QEMU, ISOLATION_QEMU, true, ISOLATION_QEMU, true },
+        { "qemu", ISOLATION_QEMU, ISOLATION_QEMU, false, 0, true },
+        { "qemu bwrap", ISOLATION_QEMU | ISOLATION_BWRAP, ISOLATION_BWRAP, true, ISOLATION_QEMU, true },
         { "none", ISOLATION_NONE, ISOLATION_NONE, true, 0, true },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

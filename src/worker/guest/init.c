@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/random.h>
-#include <net/if.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,13 +11,13 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "worker/guest/guest.h"
+#include "worker/guest/inside.h"
 #include "worker/guest/pack.h"
 
 static int ctl = -1;
@@ -161,18 +160,6 @@ static void mount_image (int image)
     make_mount (dev, IMAGE, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL);
 }
 
-static void loopback_up (void)
-{
-    struct ifreq r;
-    int s = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    memset (&r, 0, sizeof r);
-    memcpy (r.ifr_name, "lo", 3);
-    r.ifr_flags = IFF_UP | IFF_RUNNING;
-    if (s == -1 || ioctl (s, SIOCSIFFLAGS, &r) == -1)
-        broken ("loopback: %s", strerror (errno));
-    close (s);
-}
-
 /* Until the host has gone: what it sends there is what starts the step. A port whose other end is not open yet reads as ended. */
 static void wait_for_go (uint8_t go[GO_SIZE])
 {
@@ -284,11 +271,12 @@ int main (int argc, char **argv)
     make_mount ("cgroup", "/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
     load_modules ();
     ctl = find ("/sys/class/virtio-ports", "name", "assay.ctl", O_RDWR);
-    int log = find ("/sys/class/virtio-ports", "name", "assay.log", O_WRONLY);
+    int log = find ("/sys/class/virtio-ports", "name", "assay.log", O_WRONLY), relay = find ("/sys/class/virtio-ports", "name", "assay.relay", O_RDWR);
     int image = find ("/sys/block", "serial", "image", O_RDONLY), input = find ("/sys/block", "serial", "input", O_RDONLY),
         output = find ("/sys/block", "serial", "output", O_RDWR);
     mount_image (image);
-    loopback_up ();
+    if (inside_up () == -1)
+        broken ("loopback: %s", strerror (errno));
     put (version, GUEST_VERSION, 4);
     say (RECORD_READY, version, sizeof version);
     wait_for_go (go);
@@ -302,6 +290,8 @@ int main (int argc, char **argv)
     job_read (&j, input);
     unpack (&j, input);
     step_mounts (&j);
+    relay_begin (&j, relay);
+    close (relay);
     step_run (&j, log, began + (int64_t) get (go + 16), &o);
     if (o.exit_status == 0)
         result[1] = pack (&j, output, &packed, why) ? RESULT_PACKED : RESULT_NOT_PACKED;
@@ -309,6 +299,7 @@ int main (int argc, char **argv)
     result[1] = (uint8_t) (result[1] | (o.timed_out ? RESULT_TIMED_OUT : 0) | (o.out_of_memory ? RESULT_OUT_OF_MEMORY : 0));
     put (result + 8, packed, 8);
     put (result + 16, o.log, 8);
+    put (result + 24, relay_refused (&j), 8);
     size_t len = result[1] & RESULT_NOT_PACKED ? strnlen (why, PACK_WHY) : 0;
     memcpy (result + RESULT_HEAD, why, len);
     say (RECORD_RESULT, result, RESULT_HEAD + len);

@@ -68,6 +68,16 @@ void job_read (struct job *j, int input)
             memcpy (j->filter, p, n);
             j->filter_len = n;
             break;
+        case JOB_RELAY:
+            if (n != 6 || j->relay_count == RELAY_MAX)
+                broken ("input disk: a listener that makes no sense");
+            memcpy (&j->relay[j->relay_count].at, p, 4);
+            j->relay[j->relay_count++].port = (uint16_t) le (p + 4, 2);
+            break;
+        case JOB_HOSTS:
+            j->hosts = room (n + 1);
+            memcpy (j->hosts, p, n);
+            break;
         case JOB_NUMBERS:
             for (size_t i = 0; i < JOB_NUMBER_COUNT && (i + 1) * 8 <= n; i++)
                 j->n[i] = le (p + i * 8, 8);

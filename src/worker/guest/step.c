@@ -85,6 +85,7 @@ void step_mounts (const struct job *j)
         snprintf (path, sizeof path, WORK "/%s", dirs[i].name);
         folder (path, dirs[i].mode, dirs[i].theirs);
     }
+    relay_names (j);
     must_mount ("assay", ROOT, "overlay", MS_NOSUID | MS_NODEV, "lowerdir=" IMAGE ",upperdir=" WORK "/upper,workdir=" WORK "/work");
     make_dev ();
     snprintf (opts, sizeof opts, "mode=0755,uid=1000,gid=1000,size=%llu", (unsigned long long) j->n[JOB_DISK]);

@@ -1,0 +1,150 @@
+#include "config.h"
+
+#include "worker/relay_vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "worker/guest/ferry.h"
+
+enum { STOP = 3, GIVEN, KEPT }; /* descriptors, once confined */
+
+/* It parses what a hostile guest says: no one in particular, no other descriptor, no file, no child. */
+static bool confine (int *stop, int *given, uid_t uid)
+{
+    const struct rlimit zero = { 0, 0 }, files = { KEPT + 2 * MUX_STREAMS, KEPT + 2 * MUX_STREAMS };
+    int s = fcntl (*stop, F_DUPFD_CLOEXEC, KEPT), g = fcntl (*given, F_DUPFD_CLOEXEC, KEPT);
+    if (s == -1 || g == -1 || dup2 (s, STOP) == -1 || dup2 (g, GIVEN) == -1 || close_range (KEPT, ~0u, 0) == -1)
+        return false;
+    *stop = STOP;
+    *given = GIVEN;
+    if (uid && (setgroups (0, NULL) == -1 || setresgid (uid, uid, uid) == -1 || setresuid (uid, uid, uid) == -1))
+        return false;
+    return setrlimit (RLIMIT_NPROC, &zero) == 0 && setrlimit (RLIMIT_FSIZE, &zero) == 0 && setrlimit (RLIMIT_CORE, &zero) == 0 && setrlimit (RLIMIT_NOFILE, &files) == 0
+        && prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+int relay_vm_give (int to, int port)
+{
+    char one = 'p';
+    union {
+        char space[CMSG_SPACE (sizeof (int))];
+        struct cmsghdr align;
+    } control = { { 0 } };
+    struct iovec v = { &one, 1 };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space };
+    struct cmsghdr *h = CMSG_FIRSTHDR (&m);
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN (sizeof port);
+    memcpy (CMSG_DATA (h), &port, sizeof port);
+    return sendmsg (to, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+/* The VM's port, once there is a VM; -1: there will be none. */
+static int take (int from, int stop)
+{
+    char one;
+    union {
+        char space[CMSG_SPACE (sizeof (int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec v = { &one, 1 };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space };
+    struct pollfd p[2] = { { stop, POLLIN, 0 }, { from, POLLIN, 0 } };
+    int port = -1;
+    while (poll (p, 2, -1) == -1 && errno == EINTR) {
+    }
+    struct cmsghdr *h = p[0].revents || recvmsg (from, &m, MSG_CMSG_CLOEXEC) != 1 ? NULL : CMSG_FIRSTHDR (&m);
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN (sizeof port))
+        memcpy (&port, CMSG_DATA (h), sizeof port);
+    return port;
+}
+
+static void dial (struct ferry *f, unsigned s, const struct relay_target *t, struct relay_counts *counts)
+{
+    int fd = socket (t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd != -1 && (connect (fd, (const struct sockaddr *) &t->at, t->at_len) == 0 || errno == EINPROGRESS))
+        ferry_put (f, s, fd, true);
+    else {
+        fd_close (&fd);
+        counts->failed++;
+        ferry_drop (f, s);
+    }
+}
+
+/* What the guest opened: an endpoint of the plan is dialled, all else is shut and counted. */
+static void take_streams (struct ferry *f, const struct relay_plan *p, struct relay_counts *counts)
+{
+    uint32_t target;
+    for (unsigned s = 0; s < MUX_STREAMS; s++)
+        if (mux_taken (&f->m, s, &target)) {
+            size_t i = 0;
+            while (i < p->n && (!p->t[i].at_len || target-- > 0))
+                i++;
+            if (i < p->n)
+                dial (f, s, &p->t[i], counts);
+            else {
+                counts->refused++;
+                ferry_drop (f, s);
+            }
+        }
+}
+
+static void connected (struct ferry *f, const struct pollfd p[FERRY_POLL], struct relay_counts *counts)
+{
+    for (unsigned s = 0; s < MUX_STREAMS; s++) {
+        int why = 0;
+        socklen_t size = sizeof why;
+        if (!f->c[s].connecting || !p[1 + s].revents)
+            continue;
+        if (getsockopt (f->c[s].fd, SOL_SOCKET, SO_ERROR, &why, &size) == -1 || why) {
+            counts->failed++;
+            ferry_drop (f, s);
+        } else {
+            counts->passed++;
+            ferry_ready (f, s);
+        }
+    }
+}
+
+static void serve (struct ferry *f, const struct relay_plan *plan, int stop, struct relay_counts *counts)
+{
+    struct pollfd p[FERRY_POLL + 1];
+    for (bool on = true; on;) {
+        ferry_poll (f, p);
+        p[FERRY_POLL] = (struct pollfd){ stop, POLLIN, 0 };
+        if (poll (p, FERRY_POLL + 1, -1) == -1 && errno != EINTR)
+            return;
+        if (p[FERRY_POLL].revents)
+            return;
+        connected (f, p, counts);
+        on = ferry_move (f, p);
+        counts->bytes = f->bytes;
+        counts->cut = f->m.why != NULL;
+        if (on)
+            take_streams (f, plan, counts);
+    }
+}
+
+void relay_vm_work (const struct relay_plan *plan, int given, uid_t uid, int stop, struct relay_counts *counts)
+{
+    static struct ferry f;
+    pid_t parent = getppid ();
+    if (!confine (&stop, &given, uid) || prctl (PR_SET_PDEATHSIG, SIGKILL) == -1 /* another user's process forgets it */ || getppid () != parent)
+        return;
+    int port = take (given, stop);
+    if (port == -1)
+        return;
+    ferry_init (&f, port, false);
+    serve (&f, plan, stop, counts);
+    close (port);
+}
