@@ -147,7 +147,7 @@ static int open_server (void **out, void *conf, const char *dir, int signals, st
     if (idp_open (&s->idp, dir, rootkey_ask, e) == 0) {
         const char *own = ((struct conf *) conf)->listen, *listen = *own ? own : idp_endpoint (s->idp);
         admit (s);
-        if ((s->router = net_router (listen, &idp_keys (s->idp)->transport, 10000, e))) {
+        if ((s->router = net_router (listen, &idp_keys (s->idp)->transport, (struct net_room){ 10000, 128, NET_SMALL_MAX }, e))) {
             log_info ("serving endpoint=%s entries=%llu", listen, (unsigned long long) roster_seq (idp_roster (s->idp)));
             return 0;
         }

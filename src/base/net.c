@@ -16,6 +16,8 @@
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif
 #define TAKE_MIN 16384  /* bytes; a smaller frame is copied sooner than handed over */
+#define CURVE_MORE 64   /* bytes that encryption adds to a frame, at most: they count */
+#define HANDSHAKE_MAX 1024 /* so do the frames of the handshake */
 #define NET_PARTS_MAX 8 /* parts of one message that are even looked at */
 
 static pthread_rwlock_t admitted_lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -136,7 +138,7 @@ static bool set_key (void *s, int opt, const uint8_t key[32])
 /* No ZMTP heartbeats: libzmq 4.3.4 ends the process (!_io_error) when their timer finds a connection that broke while its input was
  * stopped at the high water mark, and any peer can bring that about. The kernel's keep-alive finds dead peers as well; who waits
  * for an answer has its own deadline, and workers are pinged by messages. */
-static zsock_t *net_new (int type, int hwm, const struct net_key *key, struct err *e)
+static zsock_t *net_new (int type, struct net_room room, const struct net_key *key, struct err *e)
 {
     zsock_t *z = zsock_new (type);
     if (!z) {
@@ -144,8 +146,8 @@ static zsock_t *net_new (int type, int hwm, const struct net_key *key, struct er
         return NULL;
     }
     void *s = zsock_resolve (z);
-    int64_t most = NET_FRAME_MAX;
-    bool ok = set_int (s, ZMQ_SNDHWM, hwm) && set_int (s, ZMQ_RCVHWM, hwm) && set_int (s, ZMQ_LINGER, 1000)
+    int64_t most = (int64_t) (room.frame < HANDSHAKE_MAX ? HANDSHAKE_MAX : room.frame) + CURVE_MORE;
+    bool ok = set_int (s, ZMQ_SNDHWM, room.out) && set_int (s, ZMQ_RCVHWM, room.in) && set_int (s, ZMQ_LINGER, 1000)
               && zmq_setsockopt (s, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 && set_int (s, ZMQ_HANDSHAKE_IVL, 5000)
               && set_int (s, ZMQ_TCP_KEEPALIVE, 1) && set_int (s, ZMQ_TCP_KEEPALIVE_IDLE, 10) && set_int (s, ZMQ_TCP_KEEPALIVE_INTVL, 5)
               && set_int (s, ZMQ_TCP_KEEPALIVE_CNT, 3)
@@ -157,9 +159,9 @@ static zsock_t *net_new (int type, int hwm, const struct net_key *key, struct er
     return z;
 }
 
-static zsock_t *net_server (int type, const char *endpoint, const struct net_key *key, int hwm, struct err *e)
+static zsock_t *net_server (int type, const char *endpoint, const struct net_key *key, struct net_room room, struct err *e)
 {
-    zsock_t *z = net_new (type, hwm, key, e);
+    zsock_t *z = net_new (type, room, key, e);
     if (!z)
         return NULL;
     void *s = zsock_resolve (z);
@@ -177,19 +179,19 @@ static zsock_t *net_server (int type, const char *endpoint, const struct net_key
     return z;
 }
 
-zsock_t *net_router (const char *endpoint, const struct net_key *key, int hwm, struct err *e)
+zsock_t *net_router (const char *endpoint, const struct net_key *key, struct net_room room, struct err *e)
 {
-    return net_server (ZMQ_ROUTER, endpoint, key, hwm, e);
+    return net_server (ZMQ_ROUTER, endpoint, key, room, e);
 }
 
 zsock_t *net_xpub (const char *endpoint, const struct net_key *key, int hwm, struct err *e)
 {
-    return net_server (ZMQ_XPUB, endpoint, key, hwm, e);
+    return net_server (ZMQ_XPUB, endpoint, key, (struct net_room){ hwm, 1000, NET_TOPIC_MAX }, e);
 }
 
 static zsock_t *net_client (int type, const char *endpoint, const uint8_t server[32], const struct net_key *key, int hwm, struct err *e)
 {
-    zsock_t *z = net_new (type, hwm, key, e);
+    zsock_t *z = net_new (type, (struct net_room){ hwm, hwm, NET_FRAME_MAX }, key, e);
     if (!z)
         return NULL;
     void *s = zsock_resolve (z);

@@ -19,6 +19,8 @@
 
 #define NET_FRAME_MAX (4u << 20) /* bytes; the largest message of the protocol with room to spare */
 
+#define NET_SMALL_MAX (64u << 10) /* for services that are asked small questions only */
+#define NET_TOPIC_MAX 256u        /* a subscription; what a handshake needs, about 1 KiB, is taken in any case */
 #define NET_OWED_MAX (96u << 20)
 
 struct net_key {         /* one CURVE key pair, raw */
@@ -31,9 +33,15 @@ void net_stop (void);
 /* Install the set of transport keys admitted at handshakes (copied). With `tokens`, further keys admitted (enrolment). */
 void net_admit (const uint8_t (*keys)[32], size_t count);
 
-/* zmq_opts: high water marks in messages. endpoint "tcp://127.0.0.1:*" picks a port; net_endpoint() tells the real one. */
-zsock_t *net_router (const char *endpoint, const struct net_key *key, int hwm, struct err *e);
-zsock_t *net_xpub (const char *endpoint, const struct net_key *key, int hwm, struct err *e); /* XPUB_MANUAL, verbose */
+/* Of each connection: messages that wait to go out and to be read, and the largest that is taken in, in bytes: what is larger closes it. in * frame
+ * is what a peer can have a server keep that does not get to reading, before it waits in the peer's own buffers. */
+struct net_room {
+    int out, in;
+    size_t frame;
+};
+/* hwm: messages each way, of up to NET_FRAME_MAX. endpoint "tcp://127.0.0.1:*" picks a port; net_endpoint() tells the real one. */
+zsock_t *net_router (const char *endpoint, const struct net_key *key, struct net_room room, struct err *e);
+zsock_t *net_xpub (const char *endpoint, const struct net_key *key, int hwm, struct err *e); /* XPUB_MANUAL, verbose; takes in nothing but topics */
 zsock_t *net_dealer (const char *endpoint, const uint8_t server[32], const struct net_key *key, int hwm, struct err *e);
 zsock_t *net_sub (const char *endpoint, const uint8_t server[32], const struct net_key *key, int hwm, struct err *e);
 const char *net_endpoint (zsock_t *s);

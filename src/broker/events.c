@@ -102,6 +102,8 @@ int on_replay (struct ask *a, struct err *e)
 
 /* ---- subscriptions ---- */
 
+#define TOPICS_MAX (2u << 20) /* bytes of all subscribers' topics: tens of thousands of names */
+
 /* A topic is PROJECT "\n"; "" is everything, "a/" all below a/. A prefix that also matches what the subscriber may not see is refused. */
 static bool may_subscribe (const struct principal *p, const char *topic, size_t len)
 {
@@ -120,6 +122,22 @@ static bool may_subscribe (const struct principal *p, const char *topic, size_t 
     return false;
 }
 
+/* libzmq keeps each topic of each connection, also those that were refused, some fifty bytes a letter, and tells of them when it goes. What is beyond
+ * can only be let go by letting all go: they come back, and what they missed is in the log. */
+static void topics_count (struct server *s, const struct net_in *in, const char *who)
+{
+    size_t cost = in->data.len + 32;
+    if (in->data.p[0] == 0) {
+        s->topics -= cost < s->topics ? cost : s->topics;
+        return;
+    }
+    s->topics += cost;
+    if (s->topics > TOPICS_MAX && !s->rebind) {
+        log_warn ("too many topics: all subscribers have to come anew last=%s", who);
+        s->rebind = true;
+    }
+}
+
 void subscriptions (struct server *s)
 {
     struct net_in in;
@@ -134,6 +152,7 @@ void subscriptions (struct server *s)
             continue;
         }
         if (in.data.len >= 1 && in.data.p[0] <= 1) {
+            topics_count (s, &in, p ? p->name : hex);
             const char *topic = (const char *) in.data.p + 1;
             size_t len = in.data.len - 1;
             void *socket = zsock_resolve (s->xpub);
@@ -160,6 +179,7 @@ int events_rebind (struct server *s, struct err *e)
         zmq_unbind (zsock_resolve (s->xpub), net_endpoint (s->xpub));
         zsock_destroy (&s->xpub);
     }
+    s->topics = 0;
     s->xpub = net_xpub (s->conf.events, &realm_keys (s->rl)->transport, (int) s->conf.event_hwm, e);
     return s->xpub ? 0 : -1;
 }

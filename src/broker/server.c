@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #define TURN 512               /* messages in one transaction */
+#define BROKER_FRAME ((1u << 20) + (256u << 10)) /* nothing that is sent to it is larger than a submission */
 #define TURN_BYTES (32u << 20) /* of answers in one transaction */
 #define TICK_MS 500
 
@@ -513,7 +514,7 @@ static int open_all (struct server *s, const char *dir, struct err *e)
     if (file_mkdirs (s->logs, 0700, e) == -1 || file_lock (lock, e) == -1 || state_open (&s->state, s->conf.state, state, e) == -1)
         return -1;
     realm_admit (s->rl, ROLE_ANY);
-    if (!(s->router = net_router (s->conf.listen, &realm_keys (s->rl)->transport, 10000, e)) || events_rebind (s, e) == -1)
+    if (!(s->router = net_router (s->conf.listen, &realm_keys (s->rl)->transport, (struct net_room){ 10000, 128, BROKER_FRAME }, e)) || events_rebind (s, e) == -1)
         return -1;
     return realm_sync_start (s->rl, e);
 }

@@ -108,6 +108,7 @@ struct server {
     size_t coming_count;
     char *logs;                 /* folder */
     bool rebind;                /* the events' socket is to be made anew */
+    size_t topics;              /* bytes of what was subscribed to on it */
 };
 
 struct ask {                    /* a request being answered */

@@ -11,6 +11,7 @@
  *   assay-liar broker DIR LIE,...        in the broker's place, with its key: one lie after the other to the first worker that comes; prints what it answers
  *   assay-liar verdict DIR BUNDLE LIE      the verifier's own key signs the bundle's verdict anew, with a lie in it; prints the bundle
  *   assay-liar mute DIR                     subscribes to all events, and never reads one
+ *   assay-liar topics DIR COUNT            subscribes to so many topics, one after the other, and stays
  *   assay-liar vote DIR COUNT TEXT STATUS     answers COUNT leases without running anything: artifact n with TEXT (-: none), and this exit status
  *   assay-liar steal DIR1 DIR2 TEXT      DIR1 takes a lease, DIR2 answers it in every way, then DIR1 does, with TEXT; prints the broker's answers
  *   assay-liar echo DIR                  takes a lease, waits for another worker's result of the same step in the broker's log, answers with that
@@ -447,6 +448,29 @@ static int cmd_mute (char **v)
     return 0;
 }
 
+static int cmd_topics (char **v)
+{
+    struct realm *rl = realm_of (v[0]);
+    const struct principal *p = roster_role (realm_roster (rl), ROLE_BROKER, 0);
+    zsock_t *s = net_sub (p->events, p->transport_key, &realm_keys (rl)->transport, 100000, &e);
+    if (!s)
+        die ("events");
+    for (long i = 0, n = atol (v[1]); i < n; i++) {
+        char topic[128];
+        struct digest d = digest_of (&i, sizeof i);
+        (void) snprintf (topic, sizeof topic, "%032lx/", i);
+        hex_encode (d.b, 32, topic + 33);
+        zsock_set_subscribe (s, topic);
+        if (i % 1000 == 999)
+            poll (NULL, 0, 10);
+    }
+    puts ("ready");
+    fflush (stdout);
+    while (pause () == -1)
+        ;
+    return 0;
+}
+
 int main (int argc, char **argv)
 {
     static const struct {
@@ -455,7 +479,7 @@ int main (int argc, char **argv)
         int (*run) (char **v);
     } rows[] = {
         { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "history", 2, cmd_history }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
-        { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },
+        { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },     { "topics", 2, cmd_topics },
         { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
         { "echo", 1, cmd_echo },       { "replay", 1, cmd_replay }, { "read", 2, cmd_read },      { "name", 3, cmd_name },
         { "enrol", 3, cmd_enrol },     { "decline", 2, cmd_decline },

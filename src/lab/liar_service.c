@@ -209,7 +209,7 @@ int cmd_broker (char **v)
     if (!l.now || net_start (&e) == -1)
         die ("start");
     realm_admit (rl, ROLE_ANY);
-    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, 1000, &e), *x = net_xpub (self->events, &realm_keys (rl)->transport, 1000, &e);
+    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, (struct net_room){ 1000, 1000, NET_FRAME_MAX }, &e), *x = net_xpub (self->events, &realm_keys (rl)->transport, 1000, &e);
     if (!s || !x)
         die ("bind");
     puts ("ready");
@@ -290,7 +290,7 @@ int cmd_store (char **v)
     if (tree == -1 || manifest_scan (tree, NULL, NULL, &manifest, &e) == -1 || file_read (n, 1 << 20, &content, &e) == -1 || net_start (&e) == -1)
         die ("content");
     realm_admit (rl, ROLE_ANY);
-    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, 1000, &e);
+    zsock_t *s = net_router (self->endpoint, &realm_keys (rl)->transport, (struct net_room){ 1000, 1000, NET_FRAME_MAX }, &e);
     if (!s)
         die ("bind");
     if (bits)

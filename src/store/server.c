@@ -249,7 +249,7 @@ server_open (struct server **out, const struct store_conf *conf, int signals, st
     realm_admit (s->rl, ROLE_ANY);
     if (realm_sync_start (s->rl, e) == -1)
         goto fail;
-    s->router = net_router (conf->listen, &realm_keys (s->rl)->transport, 256, e);
+    s->router = net_router (conf->listen, &realm_keys (s->rl)->transport, (struct net_room){ 256, 64, NET_FRAME_MAX }, e);
     if (s->router == NULL)
         goto fail;
     s->gc_at = s->opened_at = time_mono_ms ();

@@ -590,7 +590,7 @@ static int open_all (struct server *s, const char *dir, struct err *e)
         return -1;
     s->judge = (struct judge){ .ledger = s->ledger, .roster = realm_roster (s->rl), .keys = realm_keys (s->rl), .name = realm_name (s->rl), .news = wait_news, .arg = s };
     realm_admit (s->rl, ROLE_ANY);
-    if (!(s->router = net_router (s->conf.listen, &realm_keys (s->rl)->transport, 1000, e)))
+    if (!(s->router = net_router (s->conf.listen, &realm_keys (s->rl)->transport, (struct net_room){ 1000, 128, NET_SMALL_MAX }, e)))
         return -1;
     return realm_sync_start (s->rl, e);
 }

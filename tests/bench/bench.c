@@ -83,7 +83,7 @@ void far_start (struct far *f, void (*serve) (zsock_t *router, void *arg), void 
         if (net_start (&bench_err) == -1)
             bench_die ("far side");
         net_admit ((const uint8_t (*)[32]) f->client.transport.pub, 1);
-        zsock_t *router = net_router ("tcp://127.0.0.1:*", &f->server.transport, 10000, &bench_err);
+        zsock_t *router = net_router ("tcp://127.0.0.1:*", &f->server.transport, (struct net_room){ 10000, 10000, NET_FRAME_MAX }, &bench_err);
         if (!router)
             bench_die ("far side");
         snprintf (f->endpoint, sizeof f->endpoint, "%s", net_endpoint (router));
@@ -100,7 +100,7 @@ void far_start (struct far *f, void (*serve) (zsock_t *router, void *arg), void 
 
 zsock_t *far_connect (struct far *f)
 {
-    zsock_t *z = net_dealer (f->endpoint, f->server.transport.pub, &f->client.transport, 10000, &bench_err);
+    zsock_t *z = net_dealer (f->endpoint, f->server.transport.pub, &f->client.transport, (struct net_room){ 10000, 10000, NET_FRAME_MAX }, &bench_err);
     if (!z)
         bench_die ("far side");
     return z;

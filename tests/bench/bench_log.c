@@ -321,7 +321,7 @@ static void memory (const char *realm, const char *program, uint64_t steps)
     if (net_start (&e) == -1)
         die ("net");
     realm_admit (w.broker, ROLE_ANY);
-    zsock_t *router = net_router (realm_self (w.broker)->endpoint, &realm_keys (w.broker)->transport, 4096, &e);
+    zsock_t *router = net_router (realm_self (w.broker)->endpoint, &realm_keys (w.broker)->transport, (struct net_room){ 4096, 4096, NET_FRAME_MAX }, &e);
     if (!router)
         die ("broker's endpoint");
     until_decided (router, steps / 10);

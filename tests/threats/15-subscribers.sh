@@ -35,7 +35,18 @@ done
 after=$(awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$broker/status")
 say "broker: $before MiB before, $after MiB with 5 mute subscribers and a stopped verifier behind 120 large events"
 [ "$after" -lt $((before + 400)) ] || fail "it grew"
+say "a subscriber that asks for topics without end: they are let go, and whoever listens goes on listening"
+assay watch --kind verdict --json >"$scratch/watch.json" 2>"$scratch/watch.err" &
+pids="$pids $!"
+start topics hostile topics "$realm" 60000
+told() { grep -q 'too many topics' "$scratch/up.log"; }
+until_true 60 told
+grown=$(awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$broker/status")
+say "broker: $grown MiB"
+[ "$grown" -lt $((after + 300)) ] || fail "it grew to $grown MiB"
 kill -CONT "$verifier"
+heard() { [ "$(grep -c '"kind":"verdict"' "$scratch/watch.json")" -ge 120 ]; }
+until_true 120 heard
 settled() { [ "$(assay status --json --limit 200 | grep -c '"state":"trusted","submitter"')" = 120 ]; }
 until_true 120 settled
 done_ok

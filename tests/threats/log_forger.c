@@ -273,7 +273,7 @@ int main (int argc, char **argv)
     realm_admit (f.rl, ROLE_ANY);
     f.lie = argv[3];
     f.book = (struct logbook){ ledger, realm_roster (f.rl), realm_root (f.rl), realm_name (f.rl), &realm_keys (f.rl)->sign };
-    f.router = net_router (argv[2], &realm_keys (f.rl)->transport, 1000, &e);
+    f.router = net_router (argv[2], &realm_keys (f.rl)->transport, (struct net_room){ 1000, 1000, NET_FRAME_MAX }, &e);
     if (!f.router) {
         fprintf (stderr, "log_forger: %s\n", e.msg);
         return 1;
