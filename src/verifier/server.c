@@ -213,7 +213,8 @@ static void answer (struct server *s, const struct net_in *in, const struct msg 
         log_debug ("answer not sent reason=%s", e.msg);
 }
 
-static int visible (struct server *s, const struct principal *who, const struct digest *sub, struct err *e)
+/* *own: it is the asker's own, or the asker is an admin; may be NULL. */
+static int visible (struct server *s, const struct principal *who, const struct digest *sub, bool *own, struct err *e)
 {
     BUF (raw);
     struct envelope v = { 0 };
@@ -221,6 +222,8 @@ static int visible (struct server *s, const struct principal *who, const struct 
     int found = ledger_sub_get (s->ledger, sub, &raw, e), rc = -1;
     if (found == 1 && envelope_open (buf_bytes (&raw), TYPE_SUBMISSION, &v, e) == 0 && msg_decode_as (v.body, MSG_submission_body, &body, e) == 0) {
         rc = (who->roles & ROLE_ADMIN) || principal_project (who, body.u.submission_body.project) ? 0 : err_code (e, EC_NOT_FOUND, "no such submission");
+        if (own)
+            *own = (who->roles & ROLE_ADMIN) || ((who->roles & ROLE_SUBMITTER) && bytes_eqs (body.u.submission_body.submitter, who->name));
         msg_release (&body);
     } else if (found == 0)
         err_code (e, EC_NOT_FOUND, "no such submission (yet)");
@@ -231,10 +234,20 @@ static int visible (struct server *s, const struct principal *who, const struct 
 /* The step, for one who may see its project. */
 static int find_step (struct server *s, const struct principal *who, const struct digest *id, struct bytes name, struct ledger_step *step, struct err *e)
 {
-    if (visible (s, who, id, e) == -1)
+    if (visible (s, who, id, NULL, e) == -1)
         return -1;
     int found = ledger_step_find (s->ledger, id, name, step, e);
     return found == 1 ? 0 : found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the submission has no step of that name");
+}
+
+/* To end the voting is for those who may also retry the step, or cancel it. */
+static int may_end (struct server *s, const struct principal *who, const struct ledger_step *step, struct err *e)
+{
+    bool own = false;
+    if (visible (s, who, &step->sub, &own, e) == -1)
+        return -1;
+    return own ? 0 : err_code (e, EC_NOT_ALLOWED, "the step is %s: to show its results ends the voting, which its submitter and admins may do",
+                               step_state_name ((enum step_state) step->state));
 }
 
 /* From here on no further vote is taken on the step, in a turn of its own. */
@@ -255,9 +268,8 @@ static int may_show (struct server *s, const struct principal *who, struct ledge
 {
     if (!step->final || step->state == STATE_TRUSTED || step->state == STATE_FAILED || step->votes == 0)
         return 0;
-    if (step->state != STATE_UNREPRODUCIBLE && !(who->roles & (ROLE_ADMIN | ROLE_SUBMITTER)))
-        return err_code (e, EC_NOT_ALLOWED, "the step is %s: to show its results ends the voting, which submitters and admins may do",
-                         step_state_name ((enum step_state) step->state));
+    if (step->state != STATE_UNREPRODUCIBLE && may_end (s, who, step, e) == -1)
+        return -1;
     struct digest id = step->sub;
     char name[sizeof step->name];
     memcpy (name, step->name, sizeof name);
@@ -317,7 +329,7 @@ static int on_votes_close (struct server *s, const struct net_in *in, const stru
     struct ledger_step step;
     char hex[DIGEST_HEX];
     const struct msg_votes_close *c = &q->u.votes_close;
-    if (find_step (s, who, &c->id, c->step, &step, e) == -1 || disputed (&step, e) == -1 || close_votes (s, &c->id, c->step, &step, e) == -1)
+    if (find_step (s, who, &c->id, c->step, &step, e) == -1 || disputed (&step, e) == -1 || may_end (s, who, &step, e) == -1 || close_votes (s, &c->id, c->step, &step, e) == -1)
         return -1;
     log_info ("no further votes id=%.12s step=%s by=%s", digest_hex (&c->id, hex), step.name, who->name);
     struct msg ok = MSG_INIT (ok, q->request);
@@ -357,7 +369,7 @@ static int on_entry_get (struct server *s, const struct net_in *in, const struct
         return found == -1 ? -1 : err_code (e, EC_NOT_FOUND, "the log has no entry %llu yet", (unsigned long long) at);
     int rc = envelope_open_json (buf_bytes (&raw), TYPE_INTOTO, &v, e);
     if (rc == 0 && (rc = verdict_parse (v.body, &verdict, e)) == 0) {
-        rc = visible (s, who, &verdict.submission, e);
+        rc = visible (s, who, &verdict.submission, NULL, e);
         verdict_release (&verdict);
     }
     envelope_release (&v);
