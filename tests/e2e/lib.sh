@@ -38,6 +38,8 @@ trap 'exit 1' INT TERM
 # the reason is said at once, and once more as the last thing
 fail() { echo "FAILED: $*" | tee "$scratch/why"; exit 1; }
 say() { echo "-- $*"; }
+scenario_began=$(date +%s)
+took() { echo "$(($(date +%s) - scenario_began)) s"; } # since the scenario began
 done_ok() { say "ok"; exit 0; }
 
 # expect STATUS COMMAND...: runs it; its output is left in $scratch/out and $scratch/err
@@ -98,11 +100,12 @@ daemons() {
 
 # image: a small one of busybox, named box; its full name is left in $image. Without a kernel: it boots no VM (vm_image does)
 image() { make_image box --kernel none; }
+away='resolve|connect|fetch|unreachable|timed out|network|does not know'
 # vm_image: with the kernel of Debian's archive (kept in the cache of who runs this); skips the scenario where it cannot be had
 vm_image() {
     [ "$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null || { say "skipped: no qemu-system-x86_64 here"; exit 77; }
     make_image vmbox || {
-        grep -qiE 'resolve|connect|fetch|unreachable|timed out|network|does not know' "$scratch/image.err" && { echo "skipped: no package archive: $(tail -n 1 "$scratch/image.err")"; exit 77; }
+        grep -qiE "$away" "$scratch/image.err" && { echo "skipped: no package archive: $(tail -n 1 "$scratch/image.err")"; exit 77; }
         cat "$scratch/image.err"
         fail "image import"
     }
@@ -114,6 +117,16 @@ make_image() { # NAME OPTION...
     cp "$(command -v busybox)" "$scratch/rootfs/bin/busybox"
     for a in $(busybox --list); do [ "$a" = busybox ] || ln -sf busybox "$scratch/rootfs/bin/$a"; done
     image=$(assay image import --name "$box_name" "$@" "$scratch/rootfs" 2>"$scratch/image.err")
+}
+# debian_image NAME PACKAGE...: of Debian's packages, with a kernel; its full name is left in $image. Skips the scenario where the archive cannot be reached
+debian_image() {
+    debian_name=$1
+    shift
+    image=$(assay image build --name "$debian_name" "$@" 2>"$scratch/image.err") || {
+        grep -qiE "$away" "$scratch/image.err" && { echo "skipped: no package archive: $(tail -n 1 "$scratch/image.err")"; exit 77; }
+        cat "$scratch/image.err"
+        fail "image build"
+    }
 }
 # project NAME: an empty repository $scratch/NAME; `recipe` writes its .assay.yml from the standard input with IMAGE replaced
 project() {

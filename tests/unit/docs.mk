@@ -8,6 +8,7 @@ TESTS += tests/check-repo.sh
 # a folder in EXTRA_DIST would bring what was built in it along
 dist-hook:
 	for d in tests/e2e tests/threats; do $(MKDIR_P) $(distdir)/$$d && cp -p $(srcdir)/$$d/*.sh $(distdir)/$$d/ || exit 1; done
+	cp -Rp $(srcdir)/tests/e2e/projects $(distdir)/tests/e2e/
 	cp -p $(srcdir)/tests/e2e/worker.py $(srcdir)/tests/e2e/logcheck.go $(distdir)/tests/e2e/
 
 # proto/PROTOCOL.md made anew from the sources, after a change of messages.def, errors or constants

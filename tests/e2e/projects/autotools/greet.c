@@ -1,0 +1,9 @@
+#include <stdio.h>
+
+#include "config.h"
+#include "greet.h"
+
+void greet (void)
+{
+    puts ("hello, world, of " __FILE__ " on " __DATE__ " at " __TIME__ " with " PACKAGE_STRING);
+}

@@ -1,0 +1,3 @@
+module example.org/wc
+
+go 1.19
