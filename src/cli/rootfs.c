@@ -17,13 +17,14 @@
 
 #define ARGS_MAX 32
 
-/* Squash a tar: what `producer` writes, or (producer NULL) the file open as `in`. */
+/* Squash a tar: what `producer` writes, or (producer NULL) the file open as `in`. All becomes root's: -root-uid does nothing with -tar, so that
+ * the root folder would be whose who calls; and a file of the number that steps have under one driver would be theirs there alone. */
 static int
 squash (const char *const *producer, int in, const char *out, struct err *e)
 {
     CLEANUP (free_ptr) char *file = xasprintf ("%s/rootfs.squashfs", out);
     const char *const mksquashfs[] = { "mksquashfs", "-", file, "-tar", "-noappend", "-reproducible", "-comp", "lz4", "-root-mode", "0755",
-                                       "-root-uid", "0", "-root-gid", "0", "-no-xattrs", "-no-progress", "-quiet", NULL };
+                                       "-all-root", "-no-xattrs", "-no-progress", "-quiet", NULL };
 
     return producer != NULL ? tool_pipe (producer, mksquashfs, in, -1, e) : tool_run (mksquashfs, NULL, in, -1, e);
 }

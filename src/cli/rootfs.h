@@ -1,8 +1,8 @@
 /* rootfs.h: make an image: a folder with rootfs.squashfs, image.json and, with a kernel, vmlinux and initramfs, bit for bit the same for the same input.
  *
  * `out` exists and is empty. rootfs_build installs packages of a Debian suite with mmdebstrap (the same archive state gives
- * the same bits, whatever the order of the packages). rootfs_import takes a folder (all files become root's, all times
- * the same) or a tar, which may be compressed by gzip, xz or zstd and is taken as it is.
+ * the same bits, whatever the order of the packages). rootfs_import takes a folder (all times become the same) or a tar, which may be
+ * compressed by gzip, xz or zstd. All files of an image are root's, whoever makes it.
  * Helper programs run without a shell; their last line on stderr is part of the error. ERR_USAGE for bad arguments.
  */
 #ifndef ASSAY_CLI_ROOTFS_H
