@@ -82,7 +82,7 @@ void auditor_close (struct auditor **ap)
 static int ask (struct auditor *a, struct msg *m, enum msg_type want, struct net_in *in, struct err *e)
 {
     const struct principal *p = a->verifier;
-    if (!a->client && client_connect (&a->client, "verifier", p->endpoint, p->transport_key, &realm_keys (a->rl)->transport, a->c->timeout_ms, e) == -1)
+    if (!a->client && cli_connect (a->c, a->rl, "verifier", p->endpoint, p->transport_key, &a->client, e) == -1)
         return -1;
     m->request = client_request (a->client);
     return client_ask (a->client, m, want, in, e);

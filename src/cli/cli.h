@@ -18,14 +18,18 @@ struct cli {
     bool colour;      /* stdout is a terminal and NO_COLOR is unset */
     int timeout_ms;   /* for one request: 2000 for the hook, 10000 otherwise */
     int connect_ms;   /* for a service to be there at all */
+    bool kept;        /* by cli_realm: the IDP did not answer, so that the roster is the copy that was kept */
 };
 
 int cli_fail (const char *command, const struct err *e);
 int cli_usage (const char *command, const char *fmt, ...) __attribute__ ((format (printf, 2, 3))); /* 2 */
 int cli_flush (void);                                              /* stdout written whole? 0, or 1 with a line on stderr */
 int cli_realm (struct cli *c, struct realm **rl, struct err *e);   /* opens and refreshes; an IDP that is down is no error when a copy is there */
-/* client_open, with the endpoint and what to do named in the error. what: "broker", "store", ... */
+void cli_kept (const struct cli *c, const char *command, struct realm *rl); /* says so on stderr, and how old the copy is, where that is what is shown */
+/* client_open, with the endpoint and what to do named in the error, within connect_ms. */
 int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **out, struct err *e);
+/* The same for one that the caller chose. name: "broker", "store", ... */
+int cli_connect (struct cli *c, struct realm *rl, const char *name, const char *endpoint, const uint8_t key[32], struct client **out, struct err *e);
 /* Is it there? Before something long, whose end would be lost. */
 int cli_there (struct cli *c, struct realm *rl, unsigned role, struct err *e);
 /* The service's endpoint as the roster has it; "" if there is none. */
@@ -41,6 +45,7 @@ struct table;
 struct table *table_new (size_t columns, const char *const *heads);
 void table_add (struct table *t, const char *const *cells);
 void table_print (struct cli *c, struct table **t);                 /* a cell that is a state's name is coloured; destroys */
+const char *text_age (int64_t us, char out[32]);                    /* "5 min ago" */
 size_t text_width (const char *s);                                  /* columns on a terminal; s is clean */
 
 #define COMMAND(name, args, help) int cmd_##name (struct cli *c, int argc, char **argv);

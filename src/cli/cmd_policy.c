@@ -63,7 +63,6 @@ static int show (struct cli *c, struct realm *rl, const char *project, bool json
 {
     static const struct policy none = { 0 };
     const struct policy *floor = roster_policy_own (realm_roster (rl), "");
-    (void) c;
     print_policy ("floor", floor ? floor : &none, json);
     if (project) {
         const struct policy *own = roster_policy_own (realm_roster (rl), project);
@@ -72,6 +71,7 @@ static int show (struct cli *c, struct realm *rl, const char *project, bool json
         print_policy ("project", own ? own : &none, json);
         print_policy ("in-force", &all, json);
     }
+    cli_kept (c, "policy", rl);
     return 0;
 }
 

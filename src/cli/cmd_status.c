@@ -63,22 +63,6 @@ static int job_json (const struct msg_job_status *j, struct err *e)
     return rc;
 }
 
-static const char *ago (uint64_t time_us, char out[32])
-{
-    int64_t s = (time_now_us () - (int64_t) time_us) / 1000000;
-    if (s < 0)
-        s = 0;
-    if (s < 120)
-        snprintf (out, 32, "%lld s ago", (long long) s);
-    else if (s < 7200)
-        snprintf (out, 32, "%lld min ago", (long long) s / 60);
-    else if (s < 172800)
-        snprintf (out, 32, "%lld h ago", (long long) s / 3600);
-    else
-        snprintf (out, 32, "%lld days ago", (long long) s / 86400);
-    return out;
-}
-
 static const char *short_ref (const char *ref)
 {
     return strncmp (ref, "refs/heads/", 11) == 0 ? ref + 11 : strncmp (ref, "refs/tags/", 10) == 0 ? ref + 10 : ref;
@@ -91,7 +75,7 @@ static void job_row (struct table *t, const struct msg_job_status *j)
     snprintf (commit, sizeof commit, "%.*s", j->commit.len > 12 ? 12 : (int) j->commit.len, (const char *) j->commit.p);
     char *CLEANUP (free_ptr) project = bytes_dup (j->project), *CLEANUP (free_ptr) ref = bytes_dup (j->ref), *CLEANUP (free_ptr) state = bytes_dup (j->state),
                              *CLEANUP (free_ptr) who = bytes_dup (j->submitter);
-    table_add (t, (const char *[]){ id, project, commit, short_ref (ref), state, who, ago (j->time, when) });
+    table_add (t, (const char *[]){ id, project, commit, short_ref (ref), state, who, text_age ((int64_t) j->time, when) });
 }
 
 static int step_row (struct table *t, struct bytes raw, struct err *e)
@@ -119,7 +103,7 @@ static int show_one (struct cli *c, const struct msg_job_status *j, struct err *
     BUF (clean);
     buf_addf (&line, "%s\n%.*s at %.*s (%.*s), submitted by %.*s, %s\n\n", digest_hex (&j->id, hex), (int) j->project.len, (const char *) j->project.p,
               (int) j->commit.len, (const char *) j->commit.p, (int) j->ref.len, (const char *) j->ref.p, (int) j->submitter.len, (const char *) j->submitter.p,
-              ago (j->time, when));
+              text_age ((int64_t) j->time, when));
     text_clean (buf_bytes (&line), true, &clean);
     fputs (buf_str (&clean), stdout);
     struct table *t = table_new (6, heads);

@@ -58,8 +58,10 @@ static int root_key (const char *text, uint8_t key[32], struct err *e)
     BUF (file);
     if (hex_decode (text, key, 32))
         return 0;
-    if (file_read (text, 65536, &file, e) == -1)
+    if (file_read (text, 65536, &file, e) == -1) {
+        e->kind = ERR_USAGE; /* the caller named it */
         return err_wrap (e, "--root (64 hex digits, or a file that holds them)");
+    }
     char *copy CLEANUP (free_ptr) = xstrdup (buf_str (&file)), *save = NULL;
     for (char *line = strtok_r (copy, "\r\n", &save); line; line = strtok_r (NULL, "\r\n", &save)) {
         line += strspn (line, " \t");
@@ -136,7 +138,7 @@ static int take_file (struct verify *f, const char *name, bool rosters, struct e
     struct stat st;
     BUF (file);
     if (stat (name, &st) == -1)
-        return err_errno (e, "%s", name);
+        return err_set (e, ERR_USAGE, "%s: %s (a file or folder to check)", name, strerror (errno));
     if (S_ISDIR (st.st_mode))
         return rosters ? 0 : take_artifact (f, name, e);
     if (file_read (name, st.st_size > BUNDLE_MAX ? ROSTER_MAX : BUNDLE_MAX, &file, e) == -1)

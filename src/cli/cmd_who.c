@@ -108,6 +108,7 @@ int cmd_who (struct cli *c, int argc, char **argv)
             print_row (t, roster_at (realm_roster (rl), i));
     if (t)
         table_print (c, &t);
+    cli_kept (c, "who", rl);
     realm_close (&rl);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 
 int cli_fail (const char *command, const struct err *e)
@@ -41,7 +42,8 @@ int cli_realm (struct cli *c, struct realm **rl, struct err *e)
         return err_wrap (e, "realm");
     struct err refresh = ERR_INIT;
     int timeout = c->timeout_ms < 2000 ? c->timeout_ms : 2000;
-    if (realm_refresh (*rl, timeout, &refresh) == -1 && (refresh.kind != ERR_UNREACHABLE || roster_seq (realm_roster (*rl)) == 0)) {
+    c->kept = realm_refresh (*rl, timeout, &refresh) == -1;
+    if (c->kept && (refresh.kind != ERR_UNREACHABLE || roster_seq (realm_roster (*rl)) == 0)) {
         if (e)
             *e = refresh;
         err_wrap (e, "roster from %s", realm_idp (*rl));
@@ -49,6 +51,18 @@ int cli_realm (struct cli *c, struct realm **rl, struct err *e)
         return -1;
     }
     return 0;
+}
+
+void cli_kept (const struct cli *c, const char *command, struct realm *rl)
+{
+    int64_t of = roster_head_time (realm_roster (rl));
+    char when[32], age[32];
+    if (!c->kept)
+        return;
+    fflush (stdout);
+    time_format (of, when);
+    fprintf (stderr, "assay: %s: no answer of the idp at %s: this is the kept copy of the roster, of %s, %s (is assay-idp running there?)\n", command, realm_idp (rl), when,
+             text_age (of, age));
 }
 
 const char *cli_endpoint (struct realm *rl, unsigned role)
@@ -64,14 +78,11 @@ static const char *service_name (unsigned role)
     return role == ROLE_BROKER ? "broker" : role == ROLE_STORE ? "store" : role == ROLE_VERIFIER ? "verifier" : "idp";
 }
 
-int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **out, struct err *e)
+int cli_connect (struct cli *c, struct realm *rl, const char *name, const char *endpoint, const uint8_t key[32], struct client **out, struct err *e)
 {
-    const char *endpoint = cli_endpoint (rl, role), *name = service_name (role);
-    if (!*endpoint)
-        return err_set (e, ERR_UNREACHABLE, "no %s in the roster (enrol one: `assay token --role %s`)", name, name);
     struct err why = ERR_INIT;
     int wait = c->connect_ms < c->timeout_ms ? c->connect_ms : c->timeout_ms;
-    if (client_open (out, rl, role, wait, &why) == 0) {
+    if (client_connect (out, name, endpoint, key, &realm_keys (rl)->transport, wait, &why) == 0) {
         client_patience (*out, c->timeout_ms);
         return 0;
     }
@@ -81,6 +92,15 @@ int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **
     if (e)
         *e = why;
     return err_wrap (e, "%s at %s", name, endpoint);
+}
+
+int cli_client (struct cli *c, struct realm *rl, unsigned role, struct client **out, struct err *e)
+{
+    const struct principal *p = role == ROLE_IDP ? NULL : roster_role (realm_roster (rl), role, 0);
+    const char *endpoint = cli_endpoint (rl, role), *name = service_name (role);
+    if (!*endpoint)
+        return err_set (e, ERR_UNREACHABLE, "no %s in the roster (enrol one: `assay token --role %s`)", name, name);
+    return cli_connect (c, rl, name, endpoint, p ? p->transport_key : realm_idp_key (rl), out, e);
 }
 
 int cli_there (struct cli *c, struct realm *rl, unsigned role, struct err *e)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 
 struct table {
@@ -10,6 +11,22 @@ struct table {
     size_t *widths;
     char **cells; /* row by row, the heads first */
 };
+
+const char *text_age (int64_t us, char out[32])
+{
+    int64_t s = (time_now_us () - us) / 1000000;
+    if (s < 0)
+        s = 0;
+    if (s < 120)
+        snprintf (out, 32, "%lld s ago", (long long) s);
+    else if (s < 7200)
+        snprintf (out, 32, "%lld min ago", (long long) s / 60);
+    else if (s < 172800)
+        snprintf (out, 32, "%lld h ago", (long long) s / 3600);
+    else
+        snprintf (out, 32, "%lld days ago", (long long) s / 86400);
+    return out;
+}
 
 size_t text_width (const char *s)
 {

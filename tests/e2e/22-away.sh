@@ -13,6 +13,8 @@ R
 echo 1 >"$repo/n"
 commit one
 push 0
+expect 0 assay who
+[ ! -s "$scratch/err" ] || fail "the IDP is there, and it says $(cat "$scratch/err")"
 away() { eval "kill \$${1}_pid; wait \$${1}_pid" || true; }
 # gone SERVICE COMMAND...: it is named, with its endpoint
 gone() {
@@ -34,13 +36,23 @@ has err "is assay-store running there?"
 say "verifier"
 away verifier
 gone verifier attest "$id/build"
+gone verifier audit "$id/build"
+has err "is assay-verifier running there?"
+expect 5 assay audit "$id/build"
+has err "after 5 s" # as for the others, and not as long as an answer may take
 expect 0 assay --timeout 1s status "$id"
 
 say "IDP"
 away idp
 gone idp token --role viewer --name v
 gone idp revoke worker-1
-expect 0 assay --timeout 1s who
+for what in who policy "policy --project p" "who --json"; do
+    # shellcheck disable=SC2086
+    expect 0 assay --timeout 1s $what
+    has err "no answer of the idp at tcp://127.0.0.1:"
+    grep -qE 'kept copy of the roster, of 20[0-9T:.Z-]*, [0-9]+ (s|min) ago ' "$scratch/err" || fail "not how old: $(cat "$scratch/err")"
+    [ "$(wc -l <"$scratch/err")" = 1 ] || fail "more than a line: $(cat "$scratch/err")"
+done
 has out worker-1
 
 say "broker: without --timeout, too, it takes seconds; the submission waits beside the repository"

@@ -50,6 +50,16 @@ expect 6 assay verify --root "$scratch/elsewhere/realm.ini" roster p.one
 : >empty
 verify 6 empty
 
+say "what the caller got wrong is no damage: a file that is not there, a key that is none"
+verify 2 p.one nothing
+has err "nothing: No such file"
+for key in no-such-file "$scratch" empty 0123; do
+    expect 2 assay verify --root "$key" roster p.one
+    has err "64 hex digits"
+done
+expect 2 assay verify --root "$realm/realm.ini" p.one
+has err "no roster among the files"
+
 say "bundle, roster and links, altered in every way that a machine can think of"
 python3 - "$realm/realm.ini" roster p.one p.one.got "$(find links -name '*.link' | sort | head -n 1)" <<'END' || fail "see above"
 import subprocess, sys
