@@ -1,15 +1,15 @@
 #!/bin/sh
 # SIGKILL of the worker, of the process of a step, of what it started, and loss of the broker in mid-step: once the worker has started again, or
 # has noticed, nothing of the step is left: no process, mount, loop device, control group, file or memory; and the step is built in the end.
-# DRIVER: the sandbox's (bwrap). With bwrap the steps have a network, so that the relay is to be cleared away, too.
+# DRIVER: the sandbox's (bwrap).
 . "${0%/*}/../e2e/lib.sh"
 driver=${DRIVER:-bwrap}
 realm --workers 1 --trusted 1
 mv "$realm/worker-1" "$realm/one"
 one=$realm/one
-extra='network = realm\n' network=realm
-[ "$driver" != qemu ] || extra='emulation = yes\n' network=none
-printf "[worker]\nisolation = $driver\n$extra[limits]\nmemory = 256M\ndisk = 256M\n" >>"$one/worker.ini"
+extra=
+[ "$driver" != qemu ] || extra='emulation = yes\n'
+printf "[worker]\nisolation = $driver\nnetwork = realm\n$extra[limits]\nmemory = 256M\ndisk = 256M\n" >>"$one/worker.ini"
 printf '[leases]\nsilence = 3s\n' >>"$realm/broker/broker.ini"
 daemons
 case $driver in qemu) vm_image ;; *) image ;; esac
@@ -35,7 +35,7 @@ gone() { # WHAT
     say "$driver: $1: nothing is left"
 }
 slow() { # a step that has written 100 MB, has daemons, and sleeps
-    printf 'image: %s\nnetwork: %s\nsteps:\n  build:\n    limits: {time: 120s}\n    run: |\n' "$image" "$network" >"$repo/.assay.yml"
+    printf 'image: %s\nnetwork: realm\nsteps:\n  build:\n    limits: {time: 120s}\n    run: |\n' "$image" >"$repo/.assay.yml"
     sed 's/^/      /' >>"$repo/.assay.yml" <<'S'
 dd if=/dev/zero of=/src/big bs=1M count=100 2>/dev/null
 setsid sh -c 'sleep 5432 & sleep 5432' </dev/null >/dev/null 2>&1 &
