@@ -133,7 +133,7 @@ static int strike (struct server *s, const struct context *c, const struct lease
 {
     struct strikes *k = NULL;
     int64_t now = time_mono_ms ();
-    for (size_t i = 0; i < STRIKES && !k; i++)
+    for (size_t i = 0; i < STRIKES && i < s->strikes_next && !k; i++)
         if (!strcmp (s->strikes[i].worker, l->worker))
             k = &s->strikes[i];
     if (!k) {
@@ -155,7 +155,7 @@ static int strike (struct server *s, const struct context *c, const struct lease
 
 static void strikes_forget (struct server *s, const char *worker)
 {
-    for (size_t i = 0; i < STRIKES; i++)
+    for (size_t i = 0; i < STRIKES && i < s->strikes_next; i++)
         if (!strcmp (s->strikes[i].worker, worker))
             memset (&s->strikes[i], 0, sizeof s->strikes[i]);
 }

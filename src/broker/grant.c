@@ -466,7 +466,7 @@ static bool any_credit (const struct server *s)
 /* Look at a window of the queue; *after is moved behind it. Returns the leases given, or -1. */
 static int look (struct server *s, struct cursor *after, size_t *seen, struct err *e)
 {
-    struct step_row *rows = xcalloc (WINDOW, sizeof *rows);
+    struct step_row *rows = xmalloc (WINDOW * sizeof *rows);
     int given = 0;
     int64_t now = time_now_us (), served[10] = { 0 };
     int rc = state_queue (s->state, *after, WINDOW, rows, seen, e);

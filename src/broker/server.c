@@ -188,10 +188,11 @@ static const struct {
 static int guarded (struct server *s, int (*part) (void *arg, struct err *e), void *arg, struct err *e)
 {
     size_t outs = s->out_count;
-    if (state_mark (s->state, e) == -1)
-        return -1;
-    if (part (arg, e) == 0)
-        return state_keep (s->state, e);
+    state_mark (s->state);
+    if (part (arg, e) == 0) {
+        state_keep (s->state);
+        return 0;
+    }
     state_undo (s->state);
     outs_cut (s, outs);
     return -1;
@@ -276,7 +277,9 @@ static void on_message (struct server *s, struct inbox *b)
 /* Up to TURN messages, into `coming`. */
 static void receive (struct server *s)
 {
-    size_t n = 0, bytes = 0;
+    size_t n = s->coming_count, bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += s->coming[i].in.data.len;
     while (n < TURN && bytes < TURN_BYTES) {
         struct inbox *b = &s->coming[n];
         b->decoded = false;
@@ -325,19 +328,25 @@ static void aside_finish (struct server *s, struct aside *x)
     free (x->leases);
 }
 
-static void look_at_all (struct server *s)
+static void look_at_one (void *arg, size_t i)
 {
-    struct aside x = { s, NULL, 0 };
-    pool_run (s->pool, s->coming_count, aside_one, &x);
+    struct server *s = arg;
+    look_at (s, &s->fresh[i]);
 }
 
-/* The next turn's messages: what came while the last one went to the disk, else what is there now. */
+/* Those from `first` on. */
+static void look_at_rest (struct server *s, size_t first)
+{
+    s->fresh = s->coming + first;
+    pool_run (s->pool, s->coming_count - first, look_at_one, s);
+}
+
+/* The next turn's messages: what came before the last one went to the disk, and what came since: the more share a sync, the better. */
 static size_t gather (struct server *s)
 {
-    if (s->coming_count == 0) {
-        receive (s);
-        look_at_all (s);
-    }
+    size_t before = s->coming_count;
+    receive (s);
+    look_at_rest (s, before);
     size_t n = s->coming_count;
     struct inbox *b = s->inbox;
     s->inbox = s->coming;
@@ -351,16 +360,14 @@ static void take_in (struct server *s, size_t n)
     s->looker_count = 0;
     for (size_t i = 0; i < n; i++) {
         struct inbox *b = &s->inbox[i];
-        if (!state_broken (s->state)) {
-            /* What would answer more than is good for one turn is told to come again. */
-            if (s->out_bytes < TURN_BYTES)
-                on_message (s, b);
-            else if (b->decoded && b->in.route_len <= sizeof ((struct route *) NULL)->id) {
-                struct route to = { .len = b->in.route_len };
-                memcpy (to.id, b->in.route, b->in.route_len);
-                err_code (&b->e, EC_BUSY, "too much at once");
-                refuse (s, &to, b->m.request, &b->e);
-            }
+        /* What would answer more than is good for one turn is told to come again. */
+        if (s->out_bytes < TURN_BYTES)
+            on_message (s, b);
+        else if (b->decoded && b->in.route_len <= sizeof ((struct route *) NULL)->id) {
+            struct route to = { .len = b->in.route_len };
+            memcpy (to.id, b->in.route, b->in.route_len);
+            err_code (&b->e, EC_BUSY, "too much at once");
+            refuse (s, &to, b->m.request, &b->e);
         }
         if (b->decoded)
             msg_release (&b->m);
@@ -405,39 +412,20 @@ static void turn (struct server *s)
     struct err e = ERR_INIT;
     bool tick = time_mono_ms () >= s->tick_at;
     size_t n = gather (s);
-    if (state_begin (s->state, &e) == -1) {
-        for (size_t i = 0; i < n; i++)
-            if (s->inbox[i].decoded) {
-                struct route to = { .len = s->inbox[i].in.route_len };
-                if (to.len <= sizeof to.id) {
-                    memcpy (to.id, s->inbox[i].in.route, to.len);
-                    refuse (s, &to, s->inbox[i].m.request, &e);
-                }
-            }
-        turn_failed (s, &e);
-        inbox_drop (s->inbox, n);
-        zclock_sleep (100);
-        return;
-    }
     take_in (s, n);
-    if (tick && !state_broken (s->state)) {
+    if (tick) {
         s->tick_at = time_mono_ms () + TICK_MS;
         look_at_disk (s);
         s->dirty = true; /* pauses end with time */
         if (guarded (s, part_check, s, &e) == -1)
             log_error ("%s", e.msg);
     }
-    if (s->dirty && !s->stop && !state_broken (s->state) && guarded (s, part_give, s, &e) == -1)
+    if (s->dirty && !s->stop && guarded (s, part_give, s, &e) == -1)
         log_error ("%s", e.msg);
     struct aside x;
     aside_start (s, &x);
-    bool broken = state_broken (s->state), kept = !broken && state_commit (s->state, &e) == 0;
+    bool kept = state_commit (s->state, &e) == 0;
     aside_finish (s, &x);
-    if (broken) {
-        if (e.kind == ERR_NONE)
-            err_code (&e, EC_INTERNAL, "the database gave up");
-        state_rollback (s->state);
-    }
     if (kept)
         flush (s);
     else
@@ -462,7 +450,7 @@ static void news_of_roster (struct server *s)
         if (b->got == 1)
             b->e = (struct err) ERR_INIT;
     }
-    look_at_all (s);
+    look_at_rest (s, 0);
     for (size_t i = 0; i < roster_count (realm_roster (s->rl)); i++)
         if (roster_at (realm_roster (s->rl), i)->revoked_seq > before)
             s->rebind = true;

@@ -1,6 +1,6 @@
 /* server.h: inside src/broker only: the broker's loop and what its parts share.
  *
- * One loop. Each turn takes in what has arrived (up to TURN messages), all in one transaction; every message is a savepoint in
+ * One loop. Each turn takes in what has arrived (up to TURN messages), all in one transaction; every message is marked in
  * it, so that one that fails leaves nothing behind. What goes out - answers, leases, events - is queued, and sent only once the
  * transaction is on the disk. A failed commit turns every queued answer into an `internal` error. While the disk works, other threads
  * sign this turn's leases and check the signatures of the next turn's submissions.
@@ -105,6 +105,7 @@ struct server {
     int64_t tick_at, started;
     struct pool *pool;
     struct inbox *inbox, *coming; /* of this turn; of the next, taken in and looked at while this one goes to the disk */
+    struct inbox *fresh;        /* of those that are coming, the ones to look at */
     size_t coming_count;
     char *logs;                 /* folder */
     bool rebind;                /* the events' socket is to be made anew */

@@ -1,9 +1,9 @@
 /* state.h: what the broker knows, durably: submissions, steps, leases, events. All else is only a cache.
  *
  *     state_open (&s, "sqlite", dir, &e);
- *     each turn:  state_begin; per message { m = state_mark; ... on failure state_undo (m) }; state_commit; and only then answers go out
- * A failed commit undoes the whole turn. Rows are copies; the caller releases what has a release.
- * Errors: EC_INTERNAL with the database's words (disk full, damaged), EC_NOT_FOUND where a key is unknown.
+ *     each turn:  per message { state_mark; ... state_keep, or on failure state_undo }; state_commit; and only then answers go out
+ * What is asked for has the turn's own changes in it. A failed commit undoes the whole turn. Rows are copies; the caller releases what has a release.
+ * Errors: EC_INTERNAL with the database's words (disk full, damaged), EC_NOT_FOUND where a key is unknown. A full disk shows when the turn is committed.
  *
  * Backends: `sqlite` (DIR/state.db, WAL, full sync) and `mem` (the same without a disk; for tests). state_impl.h is for implementers.
  */
@@ -57,19 +57,18 @@ struct lease_row {
     unsigned image;           /* which of the step's (step_images) */
     int64_t issued, expires;
     enum lease_state state;
+    int64_t key;              /* the backend's */
     struct digest result;     /* SHA-256 of what ended it, so that the same again is recognised; zero if nothing did */
 };
 
 int state_open (struct state **s, const char *backend, const char *dir, struct err *e);
 void state_close (struct state **s);
 
-int state_begin (struct state *s, struct err *e);
 int state_commit (struct state *s, struct err *e);
 void state_rollback (struct state *s);
-int state_mark (struct state *s, struct err *e);       /* one at a time */
-int state_keep (struct state *s, struct err *e);
+void state_mark (struct state *s);                     /* one at a time */
+void state_keep (struct state *s);
 void state_undo (struct state *s);
-bool state_broken (struct state *s);                   /* the database gave the turn up by itself (disk full) */
 
 int state_sub_find (struct state *s, const struct digest *id, struct sub_row *out, struct err *e); /* 1 found, 0 not */
 int state_sub_get (struct state *s, int64_t key, struct sub_row *out, struct err *e);

@@ -14,6 +14,11 @@
     "CREATE TABLE IF NOT EXISTS share (submitter TEXT NOT NULL, priority INTEGER NOT NULL, open INTEGER NOT NULL, turn INTEGER NOT NULL,"              \
     " PRIMARY KEY (submitter, priority)) STRICT, WITHOUT ROWID;"
 
+/* Events lie in pages, as many as a turn brought; those from before schema 6 one in a row. */
+#define EVENT_TABLES                                                                                                                                 \
+    "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"                                    \
+    "CREATE TABLE IF NOT EXISTS event_page (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, entries BLOB NOT NULL) STRICT;"
+
 const char *state_schema (void)
 {
     return "CREATE TABLE IF NOT EXISTS submission (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, envelope BLOB NOT NULL, project TEXT NOT NULL,"
@@ -29,9 +34,9 @@ const char *state_schema (void)
            LEASE_TABLE SHARE_TABLE
            "CREATE INDEX IF NOT EXISTS lease_step ON lease (step, issued);"
            "CREATE INDEX IF NOT EXISTS lease_open ON lease (issued) WHERE state = 1;"
-           "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
+           EVENT_TABLES
            "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-           "INSERT OR IGNORE INTO counter VALUES ('schema', 5), ('open', 0);";
+           "INSERT OR IGNORE INTO counter VALUES ('schema', 6), ('open', 0);";
 }
 
 const char *state_upgrade (int64_t version)
@@ -56,6 +61,8 @@ const char *state_upgrade (int64_t version)
                "UPDATE step SET rank = rank + taken.turn FROM taken WHERE taken.key = step.key;"
                "INSERT INTO share SELECT submitter, priority, count(*), max(turn) FROM taken GROUP BY submitter, priority; DROP TABLE taken;"
                "UPDATE counter SET value = 5 WHERE name = 'schema';";
+    case 5: /* events in pages */
+        return EVENT_TABLES "UPDATE counter SET value = 6 WHERE name = 'schema';";
     default:
         return NULL;
     }

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define STATE_SCHEMA 5
+#define STATE_SCHEMA 6
 
 const char *state_schema (void);             /* makes what is not there yet */
 const char *state_upgrade (int64_t version); /* to the next one; NULL: none is needed, or none is known */

@@ -14,7 +14,7 @@
 #define STEP                                                                                                                                  \
     "key, sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, expires, state, digest, agree, support, dissent, votes," \
     " trusted_required, reason, verdict, needs, usable, inputs, since, queue FROM step"
-#define LEASE "id, step, worker, owner, trusted, issued, expires, state, result, image FROM lease"
+#define LEASE "id, step, worker, owner, trusted, issued, expires, state, result, image, key FROM lease"
 
 /* What may change of a step. Its place in the queue and whether it is open are in indices, which are written only where these changed. */
 #define STEP_SET                                                                                                                                        \
@@ -22,54 +22,49 @@
     " trusted_required=?20, reason=?21, verdict=?22, needs=?23, usable=?24, inputs=?25, since=?26 WHERE key=?27"
 
 enum query {
-    Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_MARK, Q_KEEP, Q_UNDO, Q_UNDONE, Q_SUB_FIND, Q_SUB_GET, Q_SUB_ADD, Q_SUBS, Q_SUBS_PREFIX, Q_STEP_ADD, Q_STEP_PUT,
+    Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_SUB_FIND, Q_SUB_GET, Q_SUB_ADD, Q_SUBS, Q_SUBS_PREFIX, Q_STEP_ADD, Q_STEP_PUT,
     Q_STEP_PUT_QUEUE, Q_STEP_PUT_ROW,
-    Q_STEP_GET, Q_STEP_FIND, Q_STEPS, Q_QUEUE, Q_EXPIRED, Q_OPEN_PUT, Q_LEASE_ADD, Q_LEASE_PUT, Q_LEASE_GET, Q_LEASES_OF, Q_LEASES_OPEN, Q_EVENT_ADD,
-    Q_EVENTS, Q_SHARE, Q_SHARE_ADD, Q_COUNT
+    Q_STEP_GET, Q_STEPS, Q_QUEUE, Q_EXPIRED, Q_OPEN_PUT, Q_LEASE_ADD, Q_LEASE_PUT, Q_LEASE_GET, Q_LEASES_OF, Q_LEASES_OPEN, Q_EVENTS_ADD,
+    Q_EVENTS, Q_EVENTS_OLD, Q_SHARES, Q_SHARE_PUT, Q_COUNT
 };
 static const char *const texts[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
     [Q_ROLLBACK] = "ROLLBACK",
-    [Q_MARK] = "SAVEPOINT message",
-    [Q_KEEP] = "RELEASE message",
-    [Q_UNDO] = "ROLLBACK TO message",
-    [Q_UNDONE] = "RELEASE message",
     [Q_SUB_FIND] = "SELECT " SUB " WHERE id = ?1",
     [Q_SUB_GET] = "SELECT " SUB " WHERE key = ?1",
-    [Q_SUB_ADD] = "INSERT INTO submission (id, envelope, project, commit_id, ref, submitter, time, expires, priority) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [Q_SUB_ADD] = "INSERT INTO submission (id, envelope, project, commit_id, ref, submitter, time, expires, priority, key) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [Q_SUBS] = "SELECT " SUB " WHERE key < ?1 ORDER BY key DESC LIMIT ?2",
     [Q_SUBS_PREFIX] = "SELECT " SUB " WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     [Q_STEP_ADD] = "INSERT INTO step (sub, no, name, job, places, voted, open, errors, waiting, want_trusted, rank, queue, expires, state, digest, agree,"
-                   " support, dissent, votes, trusted_required, reason, verdict, needs, usable, inputs, since)"
-                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
+                   " support, dissent, votes, trusted_required, reason, verdict, needs, usable, inputs, since, key)"
+                   " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
     [Q_STEP_PUT] = "UPDATE step SET job=?4, rank=?11, queue=?12, expires=?13, " STEP_SET,
     [Q_STEP_PUT_QUEUE] = "UPDATE step SET queue=?12, " STEP_SET,
     [Q_STEP_PUT_ROW] = "UPDATE step SET " STEP_SET,
     [Q_STEP_GET] = "SELECT " STEP " WHERE key = ?1",
-    [Q_STEP_FIND] = "SELECT " STEP " WHERE sub = (SELECT key FROM submission WHERE id = ?1) AND name = ?2",
     [Q_STEPS] = "SELECT " STEP " WHERE sub = ?1 ORDER BY no",
     [Q_QUEUE] = "SELECT " STEP " WHERE queue = 1 AND (rank, key) > (?1, ?2) ORDER BY rank, key LIMIT ?3",
     [Q_EXPIRED] = "SELECT " STEP " WHERE job = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2",
     [Q_OPEN_PUT] = "UPDATE counter SET value = ?1 WHERE name = 'open'",
     [Q_LEASE_ADD] = "INSERT INTO lease (id, step, worker, owner, trusted, issued, expires, state, result, image) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
-    [Q_LEASE_PUT] = "UPDATE lease SET state = ?2, result = ?3 WHERE id = ?1",
+    [Q_LEASE_PUT] = "UPDATE lease SET state = ?2, result = ?3 WHERE key = ?1",
     [Q_LEASE_GET] = "SELECT " LEASE " WHERE id = ?1",
     [Q_LEASES_OF] = "SELECT " LEASE " WHERE step = ?1 ORDER BY issued",
     [Q_LEASES_OPEN] = "SELECT " LEASE " WHERE state = 1 ORDER BY issued",
-    [Q_EVENT_ADD] = "INSERT INTO event (seq, project, body) VALUES (?1, ?2, ?3)",
-    [Q_EVENTS] = "SELECT seq, project, body FROM event WHERE seq >= ?1 ORDER BY seq",
-    [Q_SHARE] = "SELECT coalesce(sum(open), 0), coalesce(sum(open) FILTER (WHERE priority = ?2), 0), coalesce(sum(turn) FILTER (WHERE priority = ?2), 0)"
-                " FROM share WHERE submitter = ?1",
-    [Q_SHARE_ADD] = "INSERT INTO share (submitter, priority, open, turn) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET open = open + ?3, turn = max(turn, ?4)",
+    [Q_EVENTS_ADD] = "INSERT INTO event_page (last, first, entries) VALUES (?1, ?2, ?3)",
+    [Q_EVENTS] = "SELECT first, last, entries FROM event_page WHERE last >= ?1 ORDER BY last",
+    [Q_EVENTS_OLD] = "SELECT seq, project, body FROM event WHERE seq >= ?1 ORDER BY seq",
+    [Q_SHARES] = "SELECT priority, open, turn FROM share WHERE submitter = ?1",
+    [Q_SHARE_PUT] = "INSERT INTO share (submitter, priority, open, turn) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET open = ?3, turn = ?4",
 };
 
 struct db {
     struct state head;
     sqlite3 *sql;
     sqlite3_stmt *q[Q_COUNT];
-    uint64_t seq, seq_marked, seq_begun;
-    int64_t open, open_marked, open_begun, open_stored;
+    uint64_t seq, seq_begun;
+    int64_t open, open_begun, open_stored;
 };
 
 static int fail (struct db *d, struct err *e, const char *what)
@@ -175,7 +170,7 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
     d->head.ops = ops;
     /* temp_store: what a savepoint would have to put back stays in memory, and is let go with it; else it is written to a file for each message. */
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
-              && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
+              && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=8000;"
                                        "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;", NULL, NULL, NULL) == SQLITE_OK;
     int64_t version = ok ? number (d, "SELECT value FROM counter WHERE name = 'schema'") : -1; /* -1: a new one */
     if (ok && upgrade (d, path, &version, e) == -1) {
@@ -191,7 +186,7 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
         return -1;
     }
     version = number (d, "SELECT value FROM counter WHERE name = 'schema'");
-    int64_t seq = number (d, "SELECT coalesce(max(seq), 0) FROM event");
+    int64_t seq = number (d, "SELECT coalesce(max(last), (SELECT coalesce(max(seq), 0) FROM event)) FROM event_page");
     d->open = d->open_stored = number (d, "SELECT value FROM counter WHERE name = 'open'");
     if (version != STATE_SCHEMA || seq < 0 || d->open < 0) {
         err_set (e, ERR_DAMAGED, "%s: it has no counters, or no events (not a state of assay's broker)", path);
@@ -217,6 +212,13 @@ static int mem_open (struct state **s, const char *dir, struct err *e)
 {
     (void) dir;
     return db_open (s, &state_mem, ":memory:", e);
+}
+
+static void db_keys (struct state *s, int64_t *sub, int64_t *step)
+{
+    struct db *d = (struct db *) s;
+    *sub = number (d, "SELECT coalesce(max(key), 0) FROM submission");
+    *step = number (d, "SELECT coalesce(max(key), 0) FROM step");
 }
 
 /* ---- turns ---- */
@@ -256,36 +258,6 @@ static int db_commit (struct state *s, struct err *e)
     }
     d->open_stored = d->open;
     return 0;
-}
-
-static int db_mark (struct state *s, struct err *e)
-{
-    struct db *d = (struct db *) s;
-    d->seq_marked = d->seq;
-    d->open_marked = d->open;
-    return simple (d, Q_MARK, "savepoint", e);
-}
-
-static int db_keep (struct state *s, struct err *e)
-{
-    return simple ((struct db *) s, Q_KEEP, "release", e);
-}
-
-static void db_undo (struct state *s)
-{
-    struct db *d = (struct db *) s;
-    struct err none;
-    if (!sqlite3_get_autocommit (d->sql)) {
-        (void) simple (d, Q_UNDO, "rollback to", &none);
-        (void) simple (d, Q_UNDONE, "release", &none);
-    }
-    d->seq = d->seq_marked;
-    d->open = d->open_marked;
-}
-
-static bool db_broken (struct state *s)
-{
-    return sqlite3_get_autocommit (((struct db *) s)->sql) != 0;
 }
 
 /* ---- submissions ---- */
@@ -332,7 +304,7 @@ static int db_sub_get (struct state *s, int64_t key, struct sub_row *out, struct
     return rc == 0 ? err_code (e, EC_NOT_FOUND, "no such submission") : rc == 1 ? 0 : -1;
 }
 
-static int db_sub_add (struct state *s, struct sub_row *r, struct err *e)
+static int db_sub_add (struct state *s, const struct sub_row *r, struct err *e)
 {
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_SUB_ADD);
@@ -345,10 +317,8 @@ static int db_sub_add (struct state *s, struct sub_row *r, struct err *e)
     sqlite3_bind_int64 (q, 7, r->time);
     sqlite3_bind_int64 (q, 8, r->expires);
     sqlite3_bind_int64 (q, 9, r->priority);
-    if (run (d, q, "submission", e) == -1)
-        return -1;
-    r->key = sqlite3_last_insert_rowid (d->sql);
-    return 0;
+    sqlite3_bind_int64 (q, 10, r->key);
+    return run (d, q, "submission", e);
 }
 
 static int db_subs (struct state *s, const char *prefix, int64_t before, unsigned limit, int (*each) (void *, const struct sub_row *), void *arg, struct err *e)
@@ -484,15 +454,6 @@ static int db_step_get (struct state *s, int64_t key, struct step_row *out, stru
     return rc == 0 ? err_code (e, EC_NOT_FOUND, "no such step") : rc == 1 ? 0 : -1;
 }
 
-static int db_step_find (struct state *s, const struct digest *sub, struct bytes name, struct step_row *out, struct err *e)
-{
-    struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_STEP_FIND);
-    sqlite3_bind_blob (q, 1, sub->b, 32, SQLITE_STATIC);
-    sqlite3_bind_text (q, 2, name.len ? (const char *) name.p : "", (int) name.len, SQLITE_STATIC);
-    return one_step (d, q, out, e);
-}
-
 static int db_step_add (struct state *s, struct step_row *r, struct err *e)
 {
     struct db *d = (struct db *) s;
@@ -501,9 +462,9 @@ static int db_step_add (struct state *s, struct step_row *r, struct err *e)
     sqlite3_bind_int64 (q, 2, r->no);
     put_text (q, 3, r->name);
     step_bind (q, r);
+    sqlite3_bind_int64 (q, 27, r->key);
     if (run (d, q, "step", e) == -1)
         return -1;
-    r->key = sqlite3_last_insert_rowid (d->sql);
     d->open += r->job.state != JOB_DECIDED;
     step_stored (r);
     return 0;
@@ -543,7 +504,7 @@ static int db_steps (struct state *s, int64_t sub, int (*each) (void *, const st
     return failed;
 }
 
-static int many_steps (struct db *d, sqlite3_stmt *q, unsigned limit, struct step_row *out, size_t *n, struct err *e)
+static int many_steps (struct db *d, sqlite3_stmt *q, size_t limit, struct step_row *out, size_t *n, struct err *e)
 {
     int rc = SQLITE_DONE;
     *n = 0;
@@ -554,22 +515,22 @@ static int many_steps (struct db *d, sqlite3_stmt *q, unsigned limit, struct ste
     return failed;
 }
 
-static int db_queue (struct state *s, struct cursor after, unsigned limit, struct step_row *out, size_t *n, struct err *e)
+static int db_queue (struct state *s, struct cursor after, size_t limit, struct step_row *out, size_t *n, struct err *e)
 {
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_QUEUE);
     sqlite3_bind_int64 (q, 1, after.rank);
     sqlite3_bind_int64 (q, 2, after.key);
-    sqlite3_bind_int64 (q, 3, limit);
+    sqlite3_bind_int64 (q, 3, (int64_t) limit);
     return many_steps (d, q, limit, out, n, e);
 }
 
-static int db_expired (struct state *s, int64_t now, unsigned limit, struct step_row *out, size_t *n, struct err *e)
+static int db_expired (struct state *s, int64_t now, size_t limit, struct step_row *out, size_t *n, struct err *e)
 {
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_EXPIRED);
     sqlite3_bind_int64 (q, 1, now);
-    sqlite3_bind_int64 (q, 2, limit);
+    sqlite3_bind_int64 (q, 2, (int64_t) limit);
     return many_steps (d, q, limit, out, n, e);
 }
 
@@ -578,25 +539,28 @@ static int64_t db_open_steps (struct state *s)
     return ((struct db *) s)->open;
 }
 
-static int db_share (struct state *s, const char *submitter, unsigned priority, struct share *out, struct err *e)
+static int db_shares (struct state *s, const char *submitter, struct shares *out, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_SHARE);
+    sqlite3_stmt *q = query (d, Q_SHARES);
+    int rc;
+    memset (out, 0, sizeof *out);
     put_text (q, 1, submitter);
-    sqlite3_bind_int64 (q, 2, priority);
-    if (sqlite3_step (q) != SQLITE_ROW) {
-        sqlite3_reset (q);
-        return fail (d, e, "share");
+    while ((rc = sqlite3_step (q)) == SQLITE_ROW) {
+        int64_t priority = sqlite3_column_int64 (q, 0);
+        if (priority < 0 || priority >= PRIORITIES)
+            continue;
+        out->open[priority] = sqlite3_column_int64 (q, 1);
+        out->turn[priority] = sqlite3_column_int64 (q, 2);
     }
-    *out = (struct share){ sqlite3_column_int64 (q, 0), sqlite3_column_int64 (q, 1), sqlite3_column_int64 (q, 2) };
     sqlite3_reset (q);
-    return 0;
+    return rc == SQLITE_DONE ? 0 : fail (d, e, "share");
 }
 
-static int db_share_add (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e)
+static int db_share_put (struct state *s, const char *submitter, unsigned priority, int64_t open, int64_t turn, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_SHARE_ADD);
+    sqlite3_stmt *q = query (d, Q_SHARE_PUT);
     put_text (q, 1, submitter);
     sqlite3_bind_int64 (q, 2, priority);
     sqlite3_bind_int64 (q, 3, open);
@@ -619,9 +583,10 @@ static void lease_row (sqlite3_stmt *q, struct lease_row *r)
     r->state = (enum lease_state) get_u (q, 7);
     get_digest (q, 8, &r->result);
     r->image = get_u (q, 9);
+    r->key = sqlite3_column_int64 (q, 10);
 }
 
-static int db_lease_add (struct state *s, const struct lease_row *l, struct err *e)
+static int db_lease_add (struct state *s, struct lease_row *l, struct err *e)
 {
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_LEASE_ADD);
@@ -635,14 +600,17 @@ static int db_lease_add (struct state *s, const struct lease_row *l, struct err 
     sqlite3_bind_int64 (q, 8, l->state);
     put_digest (q, 9, &l->result);
     sqlite3_bind_int64 (q, 10, l->image);
-    return run (d, q, "lease", e);
+    if (run (d, q, "lease", e) == -1)
+        return -1;
+    l->key = sqlite3_last_insert_rowid (d->sql);
+    return 0;
 }
 
 static int db_lease_put (struct state *s, const struct lease_row *l, struct err *e)
 {
     struct db *d = (struct db *) s;
     sqlite3_stmt *q = query (d, Q_LEASE_PUT);
-    sqlite3_bind_blob (q, 1, l->id.b, 32, SQLITE_STATIC);
+    sqlite3_bind_int64 (q, 1, l->key);
     sqlite3_bind_int64 (q, 2, l->state);
     put_digest (q, 3, &l->result);
     return run (d, q, "lease", e);
@@ -701,43 +669,73 @@ static uint64_t db_seq (const struct state *s)
     return ((const struct db *) s)->seq;
 }
 
-static int db_event_add (struct state *s, const char *project, struct bytes body, struct err *e)
+static int db_events_add (struct state *s, unsigned n, struct bytes page, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_EVENT_ADD);
-    sqlite3_bind_int64 (q, 1, (int64_t) d->seq + 1);
-    put_text (q, 2, project);
-    sqlite3_bind_blob (q, 3, body.p, (int) body.len, SQLITE_STATIC);
-    if (run (d, q, "event", e) == -1)
+    sqlite3_stmt *q = query (d, Q_EVENTS_ADD);
+    sqlite3_bind_int64 (q, 1, (int64_t) (d->seq + n));
+    sqlite3_bind_int64 (q, 2, (int64_t) d->seq + 1);
+    sqlite3_bind_blob (q, 3, page.p, (int) page.len, SQLITE_STATIC);
+    if (run (d, q, "events", e) == -1)
         return -1;
-    d->seq++;
+    d->seq += n;
+    return 0;
+}
+
+struct reading {
+    uint64_t from;
+    int (*each) (void *, uint64_t, const char *, struct bytes);
+    void *arg;
+    bool stop;
+};
+
+/* A page's entries are as many as its numbers say. */
+static int read_page (struct reading *r, uint64_t first, uint64_t last, struct bytes page, struct err *e)
+{
+    for (uint64_t seq = first; !r->stop && seq <= last; seq++) {
+        char project[128];
+        struct bytes body;
+        if (!entry_take (&page, project, &body))
+            return err_code (e, EC_INTERNAL, "state: events: event %llu is damaged", (unsigned long long) seq);
+        if (seq >= r->from)
+            r->stop = r->each (r->arg, seq, project, body) != 0;
+    }
     return 0;
 }
 
 static int db_events (struct state *s, uint64_t from, int (*each) (void *, uint64_t, const char *, struct bytes), void *arg, struct err *e)
 {
     struct db *d = (struct db *) s;
-    sqlite3_stmt *q = query (d, Q_EVENTS);
-    int rc = SQLITE_DONE;
-    bool stop = false;
-    sqlite3_bind_int64 (q, 1, from > INT64_MAX ? INT64_MAX : (int64_t) from);
-    while (!stop && (rc = sqlite3_step (q)) == SQLITE_ROW) {
-        const char *project = (const char *) sqlite3_column_text (q, 1);
-        stop = each (arg, (uint64_t) sqlite3_column_int64 (q, 0), project ? project : "",
-                     bytes_of (sqlite3_column_blob (q, 2), (size_t) sqlite3_column_bytes (q, 2))) != 0;
+    struct reading r = { from, each, arg, false };
+    static const enum query both[] = { Q_EVENTS_OLD, Q_EVENTS };
+    int failed = 0;
+    for (size_t i = 0; i < 2 && failed == 0 && !r.stop; i++) {
+        sqlite3_stmt *q = query (d, both[i]);
+        int rc = SQLITE_DONE;
+        sqlite3_bind_int64 (q, 1, from > INT64_MAX ? INT64_MAX : (int64_t) from);
+        while (failed == 0 && !r.stop && (rc = sqlite3_step (q)) == SQLITE_ROW) {
+            struct bytes blob = bytes_of (sqlite3_column_blob (q, 2), (size_t) sqlite3_column_bytes (q, 2));
+            if (both[i] == Q_EVENTS)
+                failed = read_page (&r, (uint64_t) sqlite3_column_int64 (q, 0), (uint64_t) sqlite3_column_int64 (q, 1), blob, e);
+            else {
+                const char *project = (const char *) sqlite3_column_text (q, 1);
+                r.stop = each (arg, (uint64_t) sqlite3_column_int64 (q, 0), project ? project : "", blob) != 0;
+            }
+        }
+        if (failed == 0 && !r.stop && rc != SQLITE_DONE)
+            failed = fail (d, e, "events");
+        sqlite3_reset (q);
     }
-    int failed = !stop && rc != SQLITE_DONE ? fail (d, e, "events") : 0;
-    sqlite3_reset (q);
     return failed;
 }
 
 #define BACKEND(backend_name, opener)                                                                                                                    \
     {                                                                                                                                                    \
-        .name = backend_name, .open = opener, .close = db_close, .begin = db_begin, .commit = db_commit, .rollback = db_rollback, .mark = db_mark,       \
-        .keep = db_keep, .undo = db_undo, .broken = db_broken, .sub_find = db_sub_find, .sub_get = db_sub_get, .sub_add = db_sub_add, .subs = db_subs,    \
-        .step_add = db_step_add, .step_put = db_step_put, .step_get = db_step_get, .step_find = db_step_find, .steps = db_steps, .queue = db_queue,       \
-        .expired = db_expired, .open_steps = db_open_steps, .share = db_share, .share_add = db_share_add, .lease_add = db_lease_add, .lease_put = db_lease_put, .lease_get = db_lease_get,              \
-        .leases_of = db_leases_of, .leases_open = db_leases_open, .seq = db_seq, .event_add = db_event_add, .events = db_events                           \
+        .name = backend_name, .open = opener, .close = db_close, .keys = db_keys, .begin = db_begin, .commit = db_commit, .rollback = db_rollback,       \
+        .sub_find = db_sub_find, .sub_get = db_sub_get, .sub_add = db_sub_add, .subs = db_subs, .step_add = db_step_add, .step_put = db_step_put,         \
+        .step_get = db_step_get, .steps = db_steps, .queue = db_queue, .expired = db_expired, .open_steps = db_open_steps, .shares = db_shares, .share_put = db_share_put, .lease_add = db_lease_add,     \
+        .lease_put = db_lease_put, .lease_get = db_lease_get, .leases_of = db_leases_of, .leases_open = db_leases_open, .seq = db_seq,                     \
+        .events_add = db_events_add, .events = db_events                                                                                                 \
     }
 const struct state_backend state_sqlite = BACKEND ("sqlite", sqlite_open);
 const struct state_backend state_mem = BACKEND ("mem", mem_open);

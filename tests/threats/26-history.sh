@@ -20,11 +20,19 @@ push 0
 kill "$broker_pid"
 wait "$broker_pid" || true
 /usr/bin/python3 - "$realm/broker/state/state.db" <<'P'
-import sqlite3, sys
+import sqlite3, struct, sys
 db = sqlite3.connect(sys.argv[1])
-last, body = db.execute("SELECT seq, body FROM event ORDER BY length(body) DESC LIMIT 1").fetchone()
-last = db.execute("SELECT max(seq) FROM event").fetchone()[0]
-db.executemany("INSERT INTO event VALUES (?, ?, ?)", ((last + i, "p" if i % 60000 < 30000 else "other", body) for i in range(1, 60001)))
+def entries(page):
+    while page:
+        n, name = struct.unpack(">IB", page[:5])
+        yield page[5 + name:5 + name + n]
+        page = page[5 + name + n:]
+body = max((b for (page,) in db.execute("SELECT entries FROM event_page") for b in entries(page)), key=len)
+last = db.execute("SELECT max(last) FROM event_page").fetchone()[0]
+entry = lambda project: struct.pack(">IB", len(body), len(project)) + project + body
+# ten in a page
+db.executemany("INSERT INTO event_page (last, first, entries) VALUES (?, ?, ?)",
+               ((last + i + 10, last + i + 1, 10 * entry(b"p" if i % 60000 < 30000 else b"other")) for i in range(0, 60000, 10)))
 db.commit()
 P
 start broker assay-broker --dir "$realm/broker"

@@ -159,13 +159,13 @@ Test (state_versions, an_upgrade_is_whole_or_has_not_happened)
 
 Test (state_versions, a_later_version_is_left_alone)
 {
-    static const char *const sql[] = { "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID; INSERT INTO counter VALUES ('schema', 6), ('open', 0);" };
+    static const char *const sql[] = { "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID; INSERT INTO counter VALUES ('schema', 7), ('open', 0);" };
     char dir[64];
     struct state *s = NULL;
     struct err e = ERR_INIT;
     old_state (dir, sql, 1);
     cr_assert_eq (state_open (&s, "sqlite", dir, &e), -1);
-    cr_assert (e.kind == ERR_DAMAGED && strstr (e.msg, "schema 6"), "%s", e.msg);
+    cr_assert (e.kind == ERR_DAMAGED && strstr (e.msg, "schema 7"), "%s", e.msg);
     cr_assert_eq (ask_db (dir, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"), 1, "nothing was made in it");
     cr_assert_eq (file_remove_tree (dir, &e), 0);
 }
