@@ -212,20 +212,41 @@ static void show_verdict (const struct audit *t, const struct verdict *v, uint64
         printf ("%-9s %.12s/%s %s%s%s, number %llu: included\n", "verdict", hex, v->step, cli_colour (t->c, v->state), v->state, cli_reset (t->c), (unsigned long long) v->index);
 }
 
-/* Does the broker know of the submission? Whoever has a verdict of one that nobody submitted was shown something that nobody else saw. */
+/* What the broker has of the submission: nothing that it can say makes up for the submitter's signature. */
+static int submission_holds (const struct audit *t, struct bytes raw, const struct verdict *v, struct err *e)
+{
+    struct envelope env = { 0 };
+    int rc = envelope_open (raw, TYPE_SUBMISSION, &env, e);
+    if (rc == 0) {
+        struct digest id = envelope_id (&env);
+        const struct principal *p = roster_by_sign (realm_roster (t->rl), env.keyid);
+        if (!digest_eq (&id, &v->submission))
+            rc = err_code (e, EC_DAMAGED, "the broker sent another submission");
+        else if (!p || !(p->roles & ROLE_SUBMITTER) || envelope_check (&env, p->sign_key, e) == -1)
+            rc = err_code (e, EC_BAD_SIGNATURE, "no submitter in the roster has signed it");
+    }
+    envelope_release (&env);
+    return rc;
+}
+
+/* Whoever has a verdict of a submission that nobody submitted was shown something that nobody else saw. */
 static int submitted (struct audit *t, const struct verdict *v, struct err *e)
 {
     char hex[DIGEST_HEX];
-    struct msg m = MSG_INIT (status_get, 0);
+    struct msg m = MSG_INIT (submission_get, 0);
     struct net_in in;
     if (!t->broker && cli_client (t->c, t->rl, ROLE_BROKER, &t->broker, e) == -1)
         return -1;
+    digest_hex (&v->submission, hex);
     m.request = client_request (t->broker);
-    m.u.status_get.prefix = bytes_str (digest_hex (&v->submission, hex));
-    m.u.status_get.limit = 1;
-    if (client_ask (t->broker, &m, MSG_status, &in, e) == -1)
-        return -1;
-    int rc = m.u.status.jobs.n ? 0 : err_code (e, EC_DAMAGED, "verdict %llu of the log is on %.12s/%s, which the broker does not know: it was never published", (unsigned long long) v->index, hex, v->step);
+    m.u.submission_get.id = v->submission;
+    if (client_ask (t->broker, &m, MSG_submission, &in, e) == -1)
+        return e->code != EC_NOT_FOUND ? -1
+                                       : err_code (e, EC_DAMAGED, "verdict %llu of the log is on %.12s/%s, which the broker does not know: it was never published",
+                                                   (unsigned long long) v->index, hex, v->step);
+    int rc = submission_holds (t, m.u.submission.envelope, v, e);
+    if (rc == -1)
+        err_wrap (e, "verdict %llu of the log, on %.12s/%s", (unsigned long long) v->index, hex, v->step);
     msg_release (&m);
     net_in_release (&in);
     return rc;

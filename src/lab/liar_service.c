@@ -231,7 +231,7 @@ int cmd_broker (char **v)
             say (s, &in, &a);
             break;
         case MSG_ready:
-            if (!q.u.ready.credit || (l.have_peer && !its) || strstr (l.now, "verdict"))
+            if (!q.u.ready.credit || (l.have_peer && !its) || strstr (l.now, "verdict") || !strcmp (l.now, "audit"))
                 break; /* those are told to who asks for events */
             memcpy (l.peer, in.peer, 32);
             l.have_peer = true;
@@ -251,6 +251,14 @@ int cmd_broker (char **v)
             a = (struct msg) MSG_INIT (submitted, q.request);
             a.u.submitted.id = id;
             a.u.submitted.seq = 1;
+            say (s, &in, &a);
+            break;
+        }
+        case MSG_submission_get: { /* it knows of each: it makes one up */
+            BUF (sub);
+            forge_submission (rl, submitter, l.now, &sub);
+            a = (struct msg) MSG_INIT (submission, q.request);
+            a.u.submission.envelope = buf_bytes (&sub);
             say (s, &in, &a);
             break;
         }

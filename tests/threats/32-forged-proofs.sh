@@ -73,4 +73,9 @@ try 6 entry-none "0 envelopes" --entries
 say "a verdict that was signed and logged for one victim only, and published nowhere"
 logtool secret "$realm/verifier"
 try 6 entry-secret "was never published" --entries
+say "the same, and a broker that is in league with it: it makes a submission up, but not its id"
+kill "$broker_pid"
+wait "$broker_pid" || true
+start liar hostile broker "$realm/broker" audit
+try 6 entry-secret "the broker sent another submission" --entries
 done_ok
