@@ -78,7 +78,12 @@ static bool take_spare (const char *hex, pid_t *pid, int *fd)
 {
     if (spare_pid == -1)
         return false;
-    if (send (spare_fd, hex, DIGEST_HEX - 1, MSG_NOSIGNAL) != DIGEST_HEX - 1 || waitpid (spare_pid, NULL, WNOHANG) != 0) {
+    bool told = send (spare_fd, hex, DIGEST_HEX - 1, MSG_NOSIGNAL) == DIGEST_HEX - 1;
+    if (waitpid (spare_pid, NULL, WNOHANG) != 0) { /* its number may be another process's by now */
+        spare_pid = -1;
+        told = false;
+    }
+    if (!told) {
         launch_end ();
         return false;
     }

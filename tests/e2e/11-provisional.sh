@@ -28,6 +28,7 @@ steps:
     artifacts: [r]
 R
 trusted=worker-1
+mv "$realm/worker-4" "$realm/bare"
 steps_are() { # ID STATE OF BUILD, TEST, REPORT
     [ "$(state_of "$1" build) $(state_of "$1" test) $(state_of "$1" report)" = "$2 $3 $4" ]
 }
@@ -70,7 +71,9 @@ until_true 30 steps_are "$id" provisional provisional provisional
 kill "$liar" # where one owner is enough, as for the report, whoever is drawn is believed
 wait "$liar" || true
 start trusted assay-worker --dir "$realm/$trusted"
-start four assay-worker --dir "$realm/worker-4"
+trusted_pid=$pid
+start four assay-worker --dir "$realm/bare"
+four=$pid
 until_true 60 steps_are "$id" trusted trusted trusted
 events "$id" >"$scratch/ev"
 grep '"kind":"fallen"' "$scratch/ev" | grep '"step":"test"' | grep -q "turned out other than what it ran on" || fail "no event says that the test fell"
@@ -80,4 +83,28 @@ expect 0 assay get "$id/report" -d "$scratch/got2"
 [ "$(cat "$scratch/got2/r")" = rightN ] || fail "content"
 expect 0 assay get "$id/test" -d "$scratch/got3"
 [ "$(cat "$scratch/got3/seen")" = rightN ] || fail "content"
+kill "$four" "$trusted_pid"
+wait "$four" "$trusted_pid" || true
+
+say "whoever gives no isolation builds, but gets nothing that runs on what is not trusted"
+sed -i 's/^isolation = .*//; s/^\[worker\]/&\nisolation = none/' "$realm/bare/worker.ini"
+start bare env ASSAY_TEST_NO_ISOLATION=1 assay-worker --dir "$realm/bare"
+recipe <<'R'
+image: IMAGE
+steps:
+  build: {policy: {agree: 2, trusted: required, isolation: none}, run: 'true', artifacts: [n]}
+  test: {needs: [build], start: provisional, policy: {agree: 1, isolation: none}, run: 'true'}
+  report: {needs: [test], start: provisional, policy: {agree: 1, isolation: none}, run: 'true'}
+R
+echo bare >"$repo/n"
+commit bare
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 steps_are "$id" provisional pending pending
+echo later >"$repo/n"
+commit later
+expect 0 assay push -C "$repo"
+later=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 steps_are "$later" provisional pending pending # it went on to what came after, and not to the test
+[ "$(leases "$id" test)" = 0 ] || fail "the test was leased where there is no isolation"
 done_ok
