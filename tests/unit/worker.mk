@@ -3,8 +3,11 @@ check_PROGRAMS += tests/unit/cgroup_init
 tests_unit_cgroup_init_SOURCES = tests/unit/cgroup_init.c
 tests_unit_cgroup_init_LDADD = libworker.a libbase.a $(SODIUM_LIBS) $(CRYPTO_LIBS)
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit/test_collect
-TESTS += tests/unit/test_collect
+check_PROGRAMS += tests/unit/test_collect tests/unit/test_launch
+TESTS += tests/unit/test_collect tests/unit/test_launch
+tests_unit_test_launch_SOURCES = tests/unit/test_launch.c
+tests_unit_test_launch_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_launch_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
 tests_unit_test_collect_SOURCES = tests/unit/test_collect.c
 tests_unit_test_collect_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_test_collect_LDADD = $(WORKER_LIBS) $(CRITERION_LIBS)
