@@ -100,7 +100,7 @@ void far_start (struct far *f, void (*serve) (zsock_t *router, void *arg), void 
 
 zsock_t *far_connect (struct far *f)
 {
-    zsock_t *z = net_dealer (f->endpoint, f->server.transport.pub, &f->client.transport, (struct net_room){ 10000, 10000, NET_FRAME_MAX }, &bench_err);
+    zsock_t *z = net_dealer (f->endpoint, f->server.transport.pub, &f->client.transport, 10000, &bench_err);
     if (!z)
         bench_die ("far side");
     return z;

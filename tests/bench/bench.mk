@@ -1,7 +1,7 @@
-# `make bench`: figures beside their limits, in one run
+# `make bench`: figures beside their limits, in one run. Built with the tests, so that they stay as the sources are.
 BENCHES = tests/bench/bench_broker tests/bench/bench_store tests/bench/bench_log tests/bench/bench_step tests/bench/bench_peers tests/bench/bench_verifier \
 	tests/bench/bench_vm
-EXTRA_PROGRAMS += $(BENCHES)
+check_PROGRAMS += $(BENCHES)
 tests_bench_bench_broker_SOURCES = tests/bench/bench_broker.c src/broker/pool.c tests/bench/bench.c tests/bench/bench.h
 tests_bench_bench_broker_LDADD = $(AUTH_LIBS)
 tests_bench_bench_store_SOURCES = tests/bench/bench_store.c tests/bench/bench.c tests/bench/bench.h
@@ -20,4 +20,3 @@ EXTRA_DIST += tests/bench/run
 bench: all $(BENCHES)
 	ASSAY_BUILD=$(abs_builddir) sh $(srcdir)/tests/bench/run
 .PHONY: bench
-CLEANFILES += $(BENCHES)
