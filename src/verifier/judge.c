@@ -467,15 +467,11 @@ static int apply_retried (struct judge *j, const struct msg_event *ev, struct er
     struct matter m;
     int found = matter_find (j, &ev->id, ev->step, &m, e), rc = found == -1 ? -1 : 0;
     if (found == 1) {
-        struct ledger_step *s = &m.step;
+        struct ledger_step *s = &m.step; /* what was said of it stays said, so that a verdict follows that takes it back: the last one may be on its way still */
         s->round++;
         s->closed = CLOSED_NOT;
-        s->said = s->final = false;
-        s->state = STATE_PENDING;
         s->sought = m.policy.agree;
-        s->seen = s->support = s->against = s->votes = 0;
-        memset (&s->outcome, 0, sizeof s->outcome);
-        memset (&s->artifact, 0, sizeof s->artifact);
+        s->seen = 0;
         memset (&s->inputs, 0, sizeof s->inputs);
         rc = ledger_step_put (j->ledger, s, e) == -1 ? -1 : settle (j, &m, (int64_t) ev->time, e);
     }

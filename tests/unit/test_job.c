@@ -153,3 +153,16 @@ Test (job, random_lives)
         cr_assert_eq (j.state, JOB_DECIDED);
     }
 }
+
+/* A last verdict that was on its way when the step was retried ends it; the one that takes it back opens it, as the retry had it. */
+Test (job, a_verdict_of_before_a_retry_holds_nothing_up)
+{
+    struct err e = ERR_INIT;
+    struct job j = { .state = JOB_OPEN, .places = 2, .votes = 2 };
+    cr_assert_neq (job_apply (&j, JOB_RETRY, 2, 3, &e), -1, "%s", e.msg);
+    cr_assert_neq (job_apply (&j, JOB_LEASE, 0, 3, &e), -1);
+    int actions = job_apply (&j, JOB_VERDICT_FINAL, 0, 3, &e);
+    cr_assert (actions != -1 && (actions & JOB_REVOKE) && job_wants (&j) == 0);
+    cr_assert_neq (job_apply (&j, JOB_VERDICT_OPEN, 0, 3, &e), -1, "%s", e.msg);
+    cr_assert (j.state == JOB_OPEN && j.votes == 0 && job_wants (&j) == 2);
+}

@@ -472,7 +472,10 @@ Test (judge, ends_that_are_not_the_votes, .timeout = 60)
         cr_assert (s.final && s.state == (int) rows[i].end);
         /* tried again: it is open, and votes of before are forgotten */
         make_payload (&id, 1, "bits", GOOD, 1, &payload);
+        uint64_t said = ledger_next_index (l);
         apply (l, 4, "retried", &id, -1, bytes_of (NULL, 0));
+        s = step_of (l, &id);
+        cr_assert (s.said && !s.final && s.state == STATE_PENDING && ledger_next_index (l) == said + 1, "the verdict of before is taken back: it may reach the broker after the retry");
         apply (l, 5, "artifact-completed", &id, 1, buf_bytes (&payload));
         s = step_of (l, &id);
         cr_assert (!s.final && s.votes == 1);
