@@ -14,8 +14,10 @@ static void show (struct cli *c, const struct proof *p)
     const struct proof_group *g = proof_group (p, 0);
     const struct verdict *v = &g->verdict;
     char hex[DIGEST_HEX], when[32];
+    BUF (reason);
     time_format (v->time, when);
-    printf ("%s%s%s  %s\n", cli_colour (c, v->state), v->state, cli_reset (c), v->reason ? v->reason : "");
+    text_clean (bytes_str (v->reason), false, &reason); /* who signs may lie */
+    printf ("%s%s%s  %s\n", cli_colour (c, v->state), v->state, cli_reset (c), buf_str (&reason));
     printf ("artifact  sha256:%s\n", digest_hex (&v->artifact, hex));
     printf ("signed    by %s, verdict %llu of its log, %s\n\n", v->verifier, (unsigned long long) v->index, when);
     struct table *t = table_new (7, heads);

@@ -204,8 +204,11 @@ static void show_hosts (struct cli *cli, const struct compare *c)
         table_print (cli, &v.t);
         printf ("nothing that the workers say of their hosts differs\n");
     }
-    if (same.len)
-        printf ("the same on all hosts: %s\n", buf_str (&same));
+    if (same.len) {
+        BUF (clean);
+        text_clean (buf_bytes (&same), false, &clean);
+        printf ("the same on all hosts: %s\n", buf_str (&clean));
+    }
 }
 
 /* ---- JSON: an object a line ---- */
@@ -360,11 +363,13 @@ static int look_inside (struct realm *rl, const struct compare *c, const struct 
 static void head (struct cli *cli, const struct verdict *v, bool json)
 {
     char hex[DIGEST_HEX];
+    BUF (reason);
+    text_clean (bytes_str (v->reason), false, &reason); /* who signs may lie */
     if (json)
         line (json_pack ("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i}", "id", digest_hex (&v->submission, hex), "step", v->step, "project", v->project, "state", v->state,
                          "reason", v->reason, "support", (int) v->support, "dissent", (int) v->against, "votes", (int) v->votes));
     else
-        printf ("%s%s%s  %s\n\n", cli_colour (cli, v->state), v->state, cli_reset (cli), v->reason);
+        printf ("%s%s%s  %s\n\n", cli_colour (cli, v->state), v->state, cli_reset (cli), buf_str (&reason));
 }
 
 static int ask_verifier (struct cli *c, struct realm *rl, struct msg *m, enum msg_type answer, struct net_in *in, struct err *e)

@@ -2,8 +2,9 @@
 # Terminal tricks: a build that prints escape sequences, a submission whose ref has them, a worker that gives a reason with them: no control
 # character comes out of any command.
 . "$(dirname "$0")/../e2e/lib.sh"
+PATH=$build/tests/threats:$PATH
 realm --workers 1 --trusted 1
-up
+daemons worker-1
 image
 project p
 recipe <<'R'
@@ -15,6 +16,7 @@ steps:
       printf '\302\233[31mC1 \377 bad UTF-8\n'
       printf x >"/out/$(printf 'a\033[1mb')"
     artifacts: ["*"]
+  lonely: {policy: {agree: 5}, run: 'true'}
 R
 commit tricks
 push 1
@@ -30,6 +32,16 @@ clean assay status "$id"
 clean assay watch --since 1 --until-idle
 clean assay attest "$id/build"
 clean assay get "$id/build" -d "$scratch/got"
+
+say "a verifier that gives a reason with them"
+endpoint=$(sed -n 's/^listen = //p' "$realm/verifier/verifier.ini")
+kill "$verifier_pid"
+wait "$verifier_pid" || true
+start forger log_forger "$realm/verifier" "$endpoint" verdict-reason
+for command in attest diff; do
+    clean assay $command "$id/lonely"
+    grep -q 'unsatisfiable.* a reason' "$scratch/shown" || { cat -v "$scratch/shown"; fail "$command does not show it"; }
+done
 
 say "the same sequences are in what the broker keeps: it is the command that stops them"
 grep -rqF "$(printf '\033]0;owned')" "$realm/broker" || fail "the log was never there"

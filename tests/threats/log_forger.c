@@ -175,6 +175,10 @@ static void forge_verdict (struct buf *envelope)
     if (envelope_open_json (buf_bytes (envelope), TYPE_INTOTO, &v, NULL) == 0 && verdict_parse (v.body, &verdict, NULL) == 0) {
         if (lies ("verdict-unlogged") || lies ("entry-forged"))
             verdict.time += 1000000;
+        if (lies ("verdict-reason")) {
+            free (verdict.reason);
+            verdict.reason = xstrdup ("\033]0;owned\007\033[2J a reason");
+        }
         if (lies ("verdict-number"))
             verdict.index--;
         if (lies ("verdict-zero"))
