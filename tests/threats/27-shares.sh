@@ -48,6 +48,7 @@ broker_pid=$pid
 expect 5 assay --dir "$realm/alice" --timeout 2s push -C "$repo"
 has err "may have 8"
 start worker assay-worker --dir "$realm/worker-1"
+worker_pid=$pid
 settled() { assay status --json | grep -c '"state":"trusted"' >"$scratch/n" && [ "$(cat "$scratch/n")" -ge 10 ]; }
 until_true 120 settled
 # leases in their order: the flood's first two at most may come before
@@ -58,4 +59,26 @@ at=$(grep -n "$bobs" "$scratch/leases" | head -n 1 | cut -d: -f1)
 say "once there is room, what was spooled goes"
 flushed() { assay --dir "$realm/alice" --timeout 5s flush -C "$repo" && assay status --json "$ninth" | grep -q '"state":"trusted"'; }
 until_true 60 flushed
+
+say "retried, cancelled, decided: the shares are what is open"
+expect 0 assay --dir "$realm/alice" retry "$ninth/build"
+until_true 60 flushed
+kill "$worker_pid"
+wait "$worker_pid" || true
+send alice 10 0
+expect 0 assay --dir "$realm/alice" retry "$ninth/build"
+send bob 2 0
+send bob 3 0
+expect 0 assay --dir "$realm/bob" cancel "$id"
+cancelled() { assay status --json "$id" | grep -q '"state":"cancelled"'; }
+until_true 30 cancelled
+kill "$broker_pid"
+wait "$broker_pid" || true
+python3 - "$realm/broker/state/state.db" >"$scratch/shares" <<'P'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT group_concat(submitter || ' ' || open, ', ') FROM (SELECT submitter, sum(open) AS open FROM share WHERE submitter <> '' GROUP BY submitter ORDER BY submitter)").fetchone()[0])
+print(db.execute("SELECT group_concat(submitter || ' ' || n, ', ') FROM (SELECT submitter, sum(job <> 2) AS n FROM step JOIN submission ON submission.key = sub GROUP BY submitter ORDER BY submitter)").fetchone()[0])
+P
+[ "$(sed -n 1p "$scratch/shares")" = "$(sed -n 2p "$scratch/shares")" ] && grep -q 'alice 2, bob 1' "$scratch/shares" || { cat "$scratch/shares"; fail "the shares do not add up"; }
 done_ok
