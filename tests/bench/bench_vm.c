@@ -46,7 +46,7 @@ static void on_log (void *arg, const void *p, size_t len)
 
 static struct sandbox *box_open (unsigned kind)
 {
-    struct sandbox *box;
+    struct sandbox *box = NULL;
     static int number;
     char *name CLEANUP (free_ptr) = xasprintf ("bench-%d", ++number); /* lives as long as its box: see box_close */
     struct sandbox_opts o = { .kind = kind, .name = xstrdup (name), .dir = xasprintf ("%s/%s", dir, name), .image = root, .image_dir = image, .state = dir, .max_bytes = 1 << 20,
