@@ -103,7 +103,7 @@ static void send_one (struct server *s, struct out *o)
 {
     struct err e = ERR_INIT;
     if (o->publish) {
-        if (s->xpub && net_send (s->xpub, bytes_str (o->topic), buf_bytes (&o->frame), &e) == -1)
+        if (s->xpub && net_send_take (s->xpub, bytes_str (o->topic), &o->frame, &e) == -1)
             log_debug ("an event is not published reason=%s", e.msg);
         return;
     }
@@ -117,10 +117,13 @@ static void send_one (struct server *s, struct out *o)
             s->workers[i].heard = INT64_MIN / 2;
 }
 
+/* Somebody waits for answers and leases: events go out behind them. */
 static void flush (struct server *s)
 {
-    for (size_t i = 0; i < s->out_count; i++)
-        send_one (s, &s->outs[i]);
+    for (int events = 0; events < 2; events++)
+        for (size_t i = 0; i < s->out_count; i++)
+            if (s->outs[i].publish == (events == 1))
+                send_one (s, &s->outs[i]);
     outs_cut (s, 0);
 }
 
