@@ -369,6 +369,16 @@ static int limit (int what, int64_t soft, int64_t hard)
     return setrlimit (what, &want);
 }
 
+void sandbox_cpus (const struct sandbox *box, char text[32])
+{
+    cpu_set_t have;
+    CPU_ZERO (&have);
+    int n = sched_getaffinity (0, sizeof have, &have) == 0 ? CPU_COUNT (&have) : 1;
+    if (n > box->cpus)
+        n = (int) box->cpus;
+    (void) snprintf (text, 32, n > 1 ? "0-%d\n" : "0\n", n - 1);
+}
+
 int sandbox_confine (const struct sandbox *box, const char *group)
 {
     const struct conf *c = box->o.conf;
@@ -406,6 +416,9 @@ int sandbox_confine (const struct sandbox *box, const char *group)
             return -1;
     }
     umask (022);
+    /* What the worker was started with - by nohup, or behind a shell's & - is none of the step's business. */
+    for (int s = 1; s < NSIG; s++)
+        signal (s, SIG_DFL);
     return 0;
 }
 

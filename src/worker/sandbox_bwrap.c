@@ -145,10 +145,21 @@ static int bwrap_open (struct sandbox *box, struct err *e)
     static const struct { const char *name; mode_t mode; bool theirs; } dirs[] = {
         { "src", 0755, true }, { "out", 0755, true }, { "in", 0755, false }, { "lower", 0755, false }, { "root", 0755, false }, { "work", 0700, false },
         { "upper", 0755, false }, { "upper/src", 0755, false }, { "upper/out", 0755, false }, { "upper/in", 0755, false }, { "upper/proc", 0755, false },
-        { "upper/dev", 0755, false }, { "upper/tmp", 01777, false }, { "upper/home", 0755, false }, { "upper/home/build", 0755, true } };
+        { "upper/dev", 0755, false }, { "upper/tmp", 01777, false }, { "upper/home", 0755, false }, { "upper/home/build", 0755, true },
+        { "upper/sys", 0755, false }, { "upper/sys/devices", 0755, false }, { "upper/sys/devices/system", 0755, false }, { "upper" SANDBOX_CPUS, 0755, false } };
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
         snprintf (path, sizeof path, "%s/%s", place, dirs[i].name);
         if (mkdir (path, 0755) == -1 || chmod (path, dirs[i].mode) == -1 || (dirs[i].theirs && uid && chown (path, uid, uid) == -1))
+            return err_errno (e, "isolation bwrap: %s", path);
+    }
+    /* What libraries take for the machine's CPUs, here and in a VM: without it they would count those of /proc/stat, which is the host's. */
+    static const char *const cpus[] = { "online", "possible", "present" };
+    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
+        char text[32];
+        sandbox_cpus (box, text);
+        snprintf (path, sizeof path, "%s/upper" SANDBOX_CPUS "/%s", place, cpus[i]);
+        int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (fd == -1 || !file_write_all (fd, text, strlen (text)) || fchmod (fd, 0644) == -1)
             return err_errno (e, "isolation bwrap: %s", path);
     }
     snprintf (path, sizeof path, "%s/lower", place);
@@ -234,7 +245,6 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
         char *clean[] = { (char *) "PATH=/usr/local/bin:/usr/bin:/bin", NULL };
         sigemptyset (&none);
         sigprocmask (SIG_SETMASK, &none, NULL);
-        signal (SIGPIPE, SIG_DFL);
         /* Copies above 9 first, so that no dup2 lands on a source. */
         int f = fcntl (filter, F_DUPFD, 10), s = fcntl (status_fd, F_DUPFD, 10), l = fcntl (log_fd, F_DUPFD, 10), z = fcntl (null, F_DUPFD, 10);
         if (sandbox_confine (box, group) == -1) {

@@ -42,7 +42,10 @@ extern const struct sandbox_driver sandbox_qemu, sandbox_bwrap, sandbox_none;
 /* Environment of every step: the fixed variables, then the step's own; "K=V" strings, NULL at the end. sandbox_env_free frees. */
 char **sandbox_env (const struct sandbox *box);
 void sandbox_env_free (char **env);
-/* In the forked child: cgroup, rlimits, niceness, I/O class, CPU affinity, umask. -1 with errno: do not go on. */
+/* The step's CPUs as the kernel writes such a list in SANDBOX_CPUS: "0-1\n". */
+#define SANDBOX_CPUS "/sys/devices/system/cpu"
+void sandbox_cpus (const struct sandbox *box, char text[32]);
+/* In the forked child: cgroup, rlimits, niceness, I/O class, CPU affinity, umask, signals. -1 with errno: do not go on. */
 int sandbox_confine (const struct sandbox *box, const char *group);
 /* The unprivileged user that a worker with real root privileges runs steps as; 0: it has none, and they run as its own user. */
 uid_t sandbox_user (const struct sandbox *box);

@@ -193,7 +193,6 @@ static void child (const struct vm_plan *p, const int fds[VM_FD_END], char **arg
     int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
     sigemptyset (&none);
     sigprocmask (SIG_SETMASK, &none, NULL);
-    signal (SIGPIPE, SIG_DFL);
     if (sandbox_confine (p->box, group) == -1)
         _exit (125);
     if (uid) {

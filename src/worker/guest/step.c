@@ -23,6 +23,7 @@
 #define ROOT WORK "/root"
 #define STOOD_MS 4000
 #define GROUP "/cgroup/step"
+#define CPUS "/sys/devices/system/cpu"
 
 static void must_mount (const char *what, const char *at, const char *type, unsigned long flags, const char *data)
 {
@@ -71,6 +72,22 @@ static void make_dev (void)
     must_mount ("devpts", ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
 }
 
+/* As the other drivers have it, whose steps see the host's /proc/stat. */
+static void write_cpus (void)
+{
+    static const char *const names[] = { "online", "possible", "present" };
+    long n = sysconf (_SC_NPROCESSORS_ONLN);
+    char path[128], text[32];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf (path, sizeof path, WORK "/upper" CPUS "/%s", names[i]);
+        snprintf (text, sizeof text, n > 1 ? "0-%ld\n" : "0\n", n - 1);
+        int fd = open (path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        if (fd == -1 || write (fd, text, strlen (text)) != (ssize_t) strlen (text))
+            broken ("%s: %s", path, strerror (errno));
+        close (fd);
+    }
+}
+
 void step_mounts (const struct job *j)
 {
     static const struct {
@@ -79,12 +96,14 @@ void step_mounts (const struct job *j)
         bool theirs;
     } dirs[] = { { "src", 0755, true }, { "out", 0755, true }, { "root", 0755, false }, { "work", 0700, false }, { "upper", 0755, false }, { "upper/src", 0755, false },
                  { "upper/out", 0755, false }, { "upper/in", 0755, false }, { "upper/proc", 0755, false }, { "upper/dev", 0755, false }, { "upper/tmp", 01777, false },
-                 { "upper/home", 0755, false }, { "upper/home/build", 0755, true } };
+                 { "upper/home", 0755, false }, { "upper/home/build", 0755, true }, { "upper/sys", 0755, false }, { "upper/sys/devices", 0755, false },
+                 { "upper/sys/devices/system", 0755, false }, { "upper" CPUS, 0755, false } };
     char path[128], opts[128];
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
         snprintf (path, sizeof path, WORK "/%s", dirs[i].name);
         folder (path, dirs[i].mode, dirs[i].theirs);
     }
+    write_cpus ();
     relay_names (j);
     must_mount ("assay", ROOT, "overlay", MS_NOSUID | MS_NODEV, "lowerdir=" IMAGE ",upperdir=" WORK "/upper,workdir=" WORK "/work");
     make_dev ();
@@ -122,7 +141,7 @@ static const char *become_step (const struct job *j, int out)
     struct sock_fprog filter = { (unsigned short) (j->filter_len / sizeof (struct sock_filter)), (struct sock_filter *) (void *) j->filter };
     rlim_t disk = (rlim_t) j->n[JOB_DISK];
     int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
-    if (setsid () == -1 || null == -1 || dup2 (null, 0) == -1 || dup2 (out, 1) == -1 || dup2 (out, 2) == -1 || close_range (3, ~0u, CLOSE_RANGE_CLOEXEC) == -1)
+    if (null == -1 || dup2 (null, 0) == -1 || dup2 (out, 1) == -1 || dup2 (out, 2) == -1 || close_range (3, ~0u, CLOSE_RANGE_CLOEXEC) == -1)
         return "descriptors";
     if (!limit (RLIMIT_CORE, 0, 0) || !limit (RLIMIT_FSIZE, disk, disk) || !limit (RLIMIT_NOFILE, 1024, 4096) || !limit (RLIMIT_MEMLOCK, 65536, 65536)
         || !limit (RLIMIT_STACK, 8 << 20, 64 << 20) || !limit (RLIMIT_MSGQUEUE, 0, 0))
@@ -161,7 +180,9 @@ static void namespace_init (const struct job *j, int out, int status)
 {
     char *argv[] = { (char *) "/bin/sh", (char *) "-ec", j->run, NULL };
     const char *why = NULL;
-    if (sethostname ("build", 5) == -1)
+    if (setsid () == -1) /* here, so that the step's process leads no session, as with bwrap */
+        why = "session";
+    else if (sethostname ("build", 5) == -1)
         why = "hostname";
     else if (chdir (ROOT) == -1 || mount (".", "/", NULL, MS_MOVE, NULL) == -1 || chroot (".") == -1 || chdir ("/") == -1)
         why = "root";
