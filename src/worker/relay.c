@@ -84,14 +84,28 @@ static void drop (struct connection *c)
     c->in = c->out = -1;
 }
 
+int relay_dial (const struct relay_target *t, struct relay_counts *counts)
+{
+    if (counts->dialled >= RELAY_DIALS) {
+        counts->refused++;
+        return -1;
+    }
+    counts->dialled++;
+    int fd = socket (t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd != -1 && (connect (fd, (const struct sockaddr *) &t->at, t->at_len) == 0 || errno == EINPROGRESS))
+        return fd;
+    fd_close (&fd);
+    counts->failed++;
+    return -1;
+}
+
 static void take (struct connection *c, int listener, const struct relay_target *t, struct relay_counts *counts)
 {
     c->in = accept4 (listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (c->in == -1)
         return;
-    c->out = socket (t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->out == -1 || (connect (c->out, (const struct sockaddr *) &t->at, t->at_len) == -1 && errno != EINPROGRESS)) {
-        counts->failed++;
+    c->out = relay_dial (t, counts);
+    if (c->out == -1) {
         drop (c);
         return;
     }
@@ -234,7 +248,7 @@ static void work (const struct work *w, int stop, struct relay_counts *counts)
     else {
         serve (w->plan, w->listeners, stop, counts);
         if (setns (w->netns, CLONE_NEWNET) == 0)
-            counts->refused = inside_count (); /* as its kernel counted */
+            counts->refused += inside_count (); /* as its kernel counted */
     }
 }
 

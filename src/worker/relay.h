@@ -24,6 +24,7 @@
 
 #define RELAY_TARGETS 8
 #define RELAY_HOST_MAX 253
+#define RELAY_DIALS 10000 /* connections of one step, in all: more would be an attack on the services */
 
 struct relay_target {
     char host[RELAY_HOST_MAX + 1];
@@ -41,6 +42,7 @@ struct relay_plan {
 struct relay_counts {
     uint64_t passed, failed, refused; /* connections let through; to allowed services that did not answer; attempts elsewhere */
     uint64_t bytes;
+    uint64_t dialled;                 /* connections begun; from RELAY_DIALS on they are refused */
     bool claimed;                     /* refused is what a VM's guest says */
     bool cut;                         /* the guest broke the rules */
 };

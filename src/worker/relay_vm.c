@@ -71,14 +71,11 @@ static int take (int from, int stop)
 
 static void dial (struct ferry *f, unsigned s, const struct relay_target *t, struct relay_counts *counts)
 {
-    int fd = socket (t->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd != -1 && (connect (fd, (const struct sockaddr *) &t->at, t->at_len) == 0 || errno == EINPROGRESS))
+    int fd = relay_dial (t, counts);
+    if (fd != -1)
         ferry_put (f, s, fd, true);
-    else {
-        fd_close (&fd);
-        counts->failed++;
+    else
         ferry_drop (f, s);
-    }
 }
 
 /* What the guest opened: an endpoint of the plan is dialled, all else is shut and counted. */
@@ -88,6 +85,10 @@ static void take_streams (struct ferry *f, const struct relay_plan *p, struct re
     for (unsigned s = 0; s < MUX_STREAMS; s++)
         if (mux_taken (&f->m, s, &target)) {
             size_t i = 0;
+            if (mux_gone (&f->m, s)) { /* and closed already */
+                ferry_drop (f, s);
+                continue;
+            }
             while (i < p->n && (!p->t[i].at_len || target-- > 0))
                 i++;
             if (i < p->n)

@@ -7,6 +7,9 @@
 
 #include "worker/relay.h"
 
+/* A connection to a target, begun: a non-blocking socket that is still connecting. -1: not to be had, or too many by now; counted. */
+int relay_dial (const struct relay_target *t, struct relay_counts *counts);
+
 /* All that the process does, until stop hangs up; as this user (0: as it is), with nothing open but these descriptors. */
 void relay_vm_work (const struct relay_plan *plan, int given, uid_t uid, int stop, struct relay_counts *counts);
 /* The port, to the process whose other end of `given` is `to`. -1 with errno. */

@@ -247,8 +247,11 @@ static void keep (struct keeper *k)
             got = start (k, &how, &e);
         }
     }
-    if (got == 0 && k->relay != -1 && relay_vm_give (k->relay, k->vm.relay) == -1)
-        dprintf (k->log, "[assay] network: the relay is gone: %s\n", strerror (errno));
+    if (got == 0 && k->relay != -1) {
+        if (relay_vm_give (k->relay, k->vm.relay) == -1)
+            dprintf (k->log, "[assay] network: the relay is gone: %s\n", strerror (errno));
+        fd_close (&k->vm.relay); /* the relay's alone: when it hangs up, the guest sees it */
+    }
     if (got == 0)
         got = talk_follow (&k->talk, k->deadline + REPORT_MS, &end, &e);
     if (got == 0)
@@ -312,7 +315,8 @@ static int unpack (struct sandbox *box, struct qemu *q, uint64_t packed, struct 
     int dir CLEANUP (fd_close) = open (box->area, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir == -1 || lseek (q->plan.output_read, 0, SEEK_SET) == -1)
         return err_errno (e, "%s", box->area);
-    struct pack_in p = { .fd = q->plan.output_read, .limit = packed, .max_entries = VM_ENTRIES_MAX, .max_bytes = box->o.max_bytes, .roots = roots, .uid = -1 };
+    struct pack_in p = { .fd = q->plan.output_read, .limit = packed, .max_entries = vm_entries_max (box->o.conf), .max_bytes = box->o.max_bytes, .max_names = PACK_NAMES_MAX,
+                         .roots = roots, .uid = -1 };
     int rc = unpack_tree (&p, dir);
     unpack_release (&p);
     return rc == -1 ? err_set (e, ERR_FAILED, "the VM's outputs: %s", p.why) : 0;

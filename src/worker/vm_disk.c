@@ -14,6 +14,12 @@
 #include "worker/guest/wire.h"
 #include "worker/seccomp.h"
 
+uint64_t vm_entries_max (const struct conf *c)
+{
+    uint64_t files = (uint64_t) c->files + 2; /* and the two roots */
+    return files < VM_ENTRIES_MAX ? files : VM_ENTRIES_MAX;
+}
+
 int64_t vm_output_size (const struct conf *c)
 {
     int64_t disk = c->disk > INT64_MAX / 4 ? INT64_MAX / 4 : c->disk;
@@ -71,7 +77,7 @@ static int job (const struct sandbox *box, struct buf *out, struct err *e)
     const struct conf *c = box->o.conf;
     const uint64_t numbers[JOB_NUMBER_COUNT] = {
         [JOB_MEMORY] = (uint64_t) box->memory, [JOB_DISK] = (uint64_t) box->disk, [JOB_FILES] = (uint64_t) c->files, [JOB_PROCESSES] = (uint64_t) c->processes,
-        [JOB_NICE] = (uint64_t) c->nice, [JOB_MAX_BYTES] = box->o.max_bytes, [JOB_MAX_FILES] = VM_ENTRIES_MAX, [JOB_OUTPUT] = (uint64_t) (box->disk + VM_OUTPUT_SLACK / 2),
+        [JOB_NICE] = (uint64_t) c->nice, [JOB_MAX_BYTES] = box->o.max_bytes, [JOB_MAX_FILES] = vm_entries_max (c), [JOB_OUTPUT] = (uint64_t) (box->disk + VM_OUTPUT_SLACK / 2),
         [JOB_INPUTS] = box->o.inputs != NULL };
     int filter CLEANUP (fd_close) = seccomp_filter_fd (e);
     char **env = sandbox_env (box);

@@ -4,6 +4,9 @@
 int main (int argc, char **argv);
 #include "worker/guest/init.c"
 #undef main
+#include "worker/guest/mux.h"
+
+static int relay = -1;
 
 static void record (enum record_kind kind, const void *p, size_t len) { say (kind, p, len); }
 
@@ -52,8 +55,116 @@ static void flood (int fd, uint64_t bytes)
         all_out (fd, b, sizeof b);
 }
 
+/* ---- on the relay's port ---- */
+
+static void frame (uint8_t *b, unsigned kind, unsigned s, uint32_t n)
+{
+    memset (b, 0, MUX_HEAD);
+    b[0] = (uint8_t) kind;
+    b[1] = (uint8_t) s;
+    put (b + 4, n, 4);
+}
+
+static void rest (void) { nanosleep (&(struct timespec){ 0, 1000000 }, NULL); }
+
+static bool hung_up (void)
+{
+    struct pollfd p = { relay, 0, 0 };
+    return poll (&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
+static void out (const void *p, size_t len)
+{
+    for (const uint8_t *b = p; len && !hung_up ();) {
+        ssize_t n = write (relay, b, len);
+        if (n > 0) {
+            b += n;
+            len -= (size_t) n;
+        } else
+            rest ();
+    }
+}
+
+static void tell (unsigned kind, unsigned s, uint32_t n)
+{
+    static uint8_t b[MUX_HEAD + MUX_DATA];
+    frame (b, kind, s, n);
+    out (b, MUX_HEAD + (kind == MUX_BYTES ? n : 0));
+}
+
+/* Until the worker has hung up: what it read until then was enough for it. */
+static void await_end (void)
+{
+    for (uint8_t b[4096]; read (relay, b, sizeof b) != 0;)
+        rest ();
+}
+
+static bool got (uint8_t *b, size_t len)
+{
+    for (size_t at = 0; at < len && !hung_up ();) {
+        ssize_t n = read (relay, b + at, len - at);
+        if (n > 0)
+            at += (size_t) n;
+        else
+            rest ();
+    }
+    return !hung_up ();
+}
+
+/* Until the worker has closed this stream; closed: those that it did. */
+static void await_closed (bool closed[MUX_STREAMS], unsigned s)
+{
+    static uint8_t b[MUX_DATA];
+    for (uint8_t h[MUX_HEAD]; !closed[s] && got (h, sizeof h);)
+        if (h[0] == MUX_CLOSE)
+            closed[h[1] % MUX_STREAMS] = true;
+        else if (h[0] == MUX_BYTES)
+            got (b, h[4] | (size_t) h[5] << 8);
+}
+
+static bool act_on_relay (const char *what)
+{
+    bool closed[MUX_STREAMS] = { false };
+    if (strcmp (what, "relay-junk") == 0)
+        out ("GET / HTTP/1.1\r\n\r\n", 18);
+    else if (strcmp (what, "relay-twice") == 0)
+        tell (MUX_OPEN, 0, 0), tell (MUX_OPEN, 0, 0);
+    else if (strcmp (what, "relay-window") == 0) { /* the broker wants a greeting first, and what follows is beyond what is granted */
+        tell (MUX_OPEN, 0, 0);
+        while (!hung_up ())
+            tell (MUX_BYTES, 0, MUX_DATA);
+    } else if (strcmp (what, "relay-credit") == 0)
+        tell (MUX_OPEN, 0, 0), tell (MUX_CREDIT, 0, 1 << 30);
+    else if (strcmp (what, "relay-elsewhere") == 0) { /* no such endpoint: shut, and counted */
+        for (uint32_t i = 0; i < 40; i++)
+            tell (MUX_OPEN, i, 8 + i * 100000000);
+        for (unsigned i = 0; i < 40; i++)
+            await_closed (closed, i);
+        result (9, 0, 0, 0);
+        return true;
+    } else if (strcmp (what, "relay-flood") == 0) { /* opened and dropped, again and again */
+        for (int i = 0; i < 3000; i++) {
+            unsigned s = (unsigned) i % MUX_STREAMS;
+            if (i >= MUX_STREAMS)
+                await_closed (closed, s);
+            closed[s] = false;
+            tell (MUX_OPEN, s, 0);
+            tell (MUX_CLOSE, s, 0);
+        }
+        result (9, 0, 0, 0);
+        return true;
+    } else
+        return false;
+    await_end ();
+    result (9, 0, 0, 0);
+    return true;
+}
+
 static void act (const char *what, int log, int output)
 {
+    if (act_on_relay (what))
+        for (;;)
+            pause ();
     static const uint8_t junk[64] = { 0xff, 0x00, 0x80, 'a', 's' };
     if (strcmp (what, "ctl-junk") == 0)
         all_out (ctl, junk, sizeof junk);
@@ -127,6 +238,7 @@ int main (int argc, char **argv)
     ctl = find ("/sys/class/virtio-ports", "name", "assay.ctl", O_RDWR);
     int log = find ("/sys/class/virtio-ports", "name", "assay.log", O_WRONLY), input = find ("/sys/block", "serial", "input", O_RDONLY),
         output = find ("/sys/block", "serial", "output", O_RDWR);
+    relay = find ("/sys/class/virtio-ports", "name", "assay.relay", O_RDWR | O_NONBLOCK);
     put (version, GUEST_VERSION, 4);
     record (RECORD_READY, version, sizeof version);
     wait_for_go (go);

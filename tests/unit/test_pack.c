@@ -199,6 +199,8 @@ Test (pack, what_a_guest_may_not_write)
         { { { 'l', "out/a", 5000, NULL } }, "no good length" },
         { { { 'f', "out/a", UINT64_C (1) << 40, NULL } }, "too many bytes" },
         { { { 'f', "out/a", 1000, "short" } }, "ends before" },
+#define FIFTY "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        { { { 'd', "out/" FIFTY FIFTY FIFTY FIFTY "b", 0, NULL }, { 'd', "out/" FIFTY FIFTY FIFTY FIFTY "c", 0, NULL } }, "too many long paths" },
         { { { '.', "", 7, NULL } }, "end does not fit" },
         { { { '.', "x", 0, "" } }, "end does not fit" },
     };
@@ -212,7 +214,7 @@ Test (pack, what_a_guest_may_not_write)
             put (&b, &(struct entry){ '.', "", n, NULL });
         int fd = memfd_create ("pack", MFD_CLOEXEC);
         cr_assert (file_write_all (fd, b.p, b.len));
-        struct pack_in in = { .limit = b.len, .max_entries = 100, .max_bytes = 1 << 20 };
+        struct pack_in in = { .limit = b.len, .max_entries = 100, .max_bytes = 1 << 20, .max_names = 400 };
         cr_assert_eq (unpack (fd, to, &in), -1, "row %zu", i);
         cr_assert (strstr (in.why, rows[i].why), "row %zu: %s, not %s", i, in.why, rows[i].why);
         cr_assert_eq (beside (to), 0, "row %zu", i);

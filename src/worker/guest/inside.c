@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define QUEUE 32
+#define BUFFER (256 << 10) /* of a connection's kernel buffers: what is under way in a VM is its kernel's memory, not the step's */
 
 static int set_flags (int fd, struct ifreq *r)
 {
@@ -60,8 +61,9 @@ int inside_address (unsigned i, struct in_addr a)
 int inside_listen (struct in_addr a, uint16_t port)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = a, .sin_port = htons (port) };
-    int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
-    if (fd == -1 || (setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind (fd, (struct sockaddr *) &in, sizeof in) == 0 && listen (fd, QUEUE) == 0))
+    int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, size = BUFFER;
+    if (fd == -1 || (setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0 && setsockopt (fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0
+                     && setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind (fd, (struct sockaddr *) &in, sizeof in) == 0 && listen (fd, QUEUE) == 0))
         return fd;
     close (fd);
     return -1;

@@ -483,8 +483,9 @@ int unpack_tree (struct pack_in *p, int dir)
             refuse (p, path, "content where there is none");
             break;
         }
-        if (++p->entries > p->max_entries) {
-            refuse (p, path, "too many files");
+        p->names += len;
+        if (++p->entries > p->max_entries || (p->max_names && p->names > p->max_names)) {
+            refuse (p, path, p->entries > p->max_entries ? "too many files" : "too many long paths");
             break;
         }
         if (type == 'f' && (size > p->max_bytes || p->bytes > p->max_bytes - size)) {

@@ -20,6 +20,7 @@
 
 #define PACK_PATH_MAX 4095u
 #define PACK_DEPTH_MAX 140
+#define PACK_NAMES_MAX (64u << 20) /* bytes of all paths of a stream that is not trusted */
 #define PACK_WHY 256
 
 struct pack_out { /* a writer over a descriptor; zeroed, then fd and limit set */
@@ -45,11 +46,11 @@ void pack_release (struct pack_out *p);
 struct pack_in { /* zeroed, then set */
     int fd;               /* read from here on */
     uint64_t limit;       /* bytes that may be read in all */
-    uint64_t max_entries, max_bytes;
+    uint64_t max_entries, max_bytes, max_names; /* max_names: bytes of all paths; 0: no bound */
     const char *const *roots; /* names that may stand first, NULL at the end; each must be a folder in dir */
     int64_t uid;          /* owner of what is below the root `own` (NULL: of all), -1: as it is */
     const char *own;
-    uint64_t done, entries, bytes;
+    uint64_t done, entries, bytes, names;
     uint8_t *buf;
     size_t at, have;
     char why[PACK_WHY];
