@@ -471,6 +471,7 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
     int64_t now = time_now_us (), served[10] = { 0 };
     int rc = state_queue (s->state, *after, WINDOW, rows, seen, e);
     for (size_t i = 0; rc == 0 && i < *seen && any_credit (s) && s->out_bytes < GIVEN_BYTES; i++) {
+        state_trim (s->state);
         int got = give_step (s, &rows[i], now, e);
         if (got == -1)
             rc = -1;

@@ -363,6 +363,7 @@ static void take_in (struct server *s, size_t n)
     s->looker_count = 0;
     for (size_t i = 0; i < n; i++) {
         struct inbox *b = &s->inbox[i];
+        state_trim (s->state);
         /* What would answer more than is good for one turn is told to come again. */
         if (s->out_bytes < TURN_BYTES)
             on_message (s, b);

@@ -69,6 +69,7 @@ void state_rollback (struct state *s);
 void state_mark (struct state *s);                     /* one at a time */
 void state_keep (struct state *s);
 void state_undo (struct state *s);
+void state_trim (struct state *s);                     /* between messages: memory goes back to its bounds, if much was read in this turn */
 
 int state_sub_find (struct state *s, const struct digest *id, struct sub_row *out, struct err *e); /* 1 found, 0 not */
 int state_sub_get (struct state *s, int64_t key, struct sub_row *out, struct err *e);

@@ -4,6 +4,7 @@
 
 #include "broker/state_rows.h"
 
+#define TRIM 64u         /* families looked at to let some go within a turn */
 #define KEPT (24u << 20) /* bytes of families that stay from turn to turn */
 
 /* ---- tables ---- */
@@ -268,9 +269,10 @@ static struct step_at *step_full (struct rows *r, int64_t key, struct err *e)
 
 static void fresh (struct rows *r)
 {
-    r->s->ops->keys (r->s, &r->next_sub, &r->next_step);
-    r->next_sub++;
-    r->next_step++;
+    int64_t sub, step; /* a key that was given before is not given again, even if the turn is lost */
+    r->s->ops->keys (r->s, &sub, &step);
+    r->next_sub = sub >= r->next_sub ? sub + 1 : r->next_sub;
+    r->next_step = step >= r->next_step ? step + 1 : r->next_step;
     r->open = r->s->ops->open_steps (r->s);
     r->new_subs.n = r->dirty_steps.n = r->dirty_leases.n = r->log_count = 0;
     r->shared = false;
@@ -281,6 +283,7 @@ struct rows *rows_new (struct state *s)
 {
     struct rows *r = xcalloc (1, sizeof *r);
     r->s = s;
+    r->next_sub = r->next_step = 1;
     fresh (r);
     return r;
 }
@@ -412,20 +415,32 @@ int rows_write (struct state *s, struct err *e)
 void rows_committed (struct rows *r)
 {
     for (size_t i = 0; i < r->new_subs.n; i++)
-        ((struct family *) r->new_subs.v[i])->added = false;
+        ((struct family *) r->new_subs.v[i])->touched = false;
     for (size_t i = 0; i < r->dirty_steps.n; i++) {
         struct step_at *st = r->dirty_steps.v[i];
-        st->added = st->dirty = false;
+        st->added = st->dirty = st->family->touched = false;
     }
     for (size_t i = 0; i < r->dirty_leases.n; i++) {
         struct lease_at *l = r->dirty_leases.v[i];
-        l->added = l->dirty = false;
+        l->added = l->dirty = l->step->family->touched = false;
     }
     r->new_subs.n = r->dirty_steps.n = r->dirty_leases.n = r->log_count = 0;
     memset (&r->absent, 0, sizeof r->absent);
     sharers_committed (r);
     while (r->bytes > KEPT && r->oldest)
         family_drop (r, r->oldest);
+}
+
+void state_trim (struct state *s)
+{
+    struct rows *r = s->rows;
+    struct family *f = r->oldest;
+    for (unsigned i = 0; i < TRIM && f && r->bytes > KEPT; i++) {
+        struct family *newer = f->newer;
+        if (!f->touched)
+            family_drop (r, f);
+        f = newer;
+    }
 }
 
 /* ---- submissions ---- */
@@ -466,7 +481,7 @@ int state_sub_add (struct state *s, struct sub_row *sub, struct err *e)
     sub->key = r->next_sub++;
     sub_copy (sub, &row);
     f = family_add (r, &row);
-    f->added = true;
+    f->touched = true;
     list_add (&r->new_subs, f);
     (void) rows_log (r, SUB, f, true, false);
     memset (&r->absent, 0, sizeof r->absent);
@@ -505,7 +520,7 @@ int state_step_add (struct state *s, struct step_row *step, struct err *e)
     if (!st)
         return err_code (e, EC_INTERNAL, "state: step: its submission has one at place %u", step->no);
     r->next_step++;
-    st->known = st->added = st->dirty = true;
+    st->known = st->added = st->dirty = f->touched = true;
     list_add (&r->dirty_steps, st);
     (void) rows_log (r, STEP, st, true, false);
     r->open += step->job.state != JOB_DECIDED;
@@ -526,7 +541,7 @@ int state_step_put (struct state *s, struct step_row *step, struct err *e)
     st->row = *step;
     if (!st->dirty)
         list_add (&r->dirty_steps, st);
-    st->dirty = true;
+    st->dirty = st->family->touched = true;
     return 0;
 }
 
@@ -576,7 +591,7 @@ int state_lease_add (struct state *s, const struct lease_row *row, struct err *e
     if (lease_by_id (r, &row->id))
         return err_code (e, EC_INTERNAL, "state: lease: it is there already");
     struct lease_at *l = lease_insert (r, st, row);
-    l->added = l->dirty = true;
+    l->added = l->dirty = st->family->touched = true;
     list_add (&r->dirty_leases, l);
     (void) rows_log (r, LEASE, l, true, false);
     return 0;
@@ -603,7 +618,7 @@ int state_lease_put (struct state *s, const struct lease_row *row, struct err *e
     l->row.result = row->result;
     if (!l->dirty)
         list_add (&r->dirty_leases, l);
-    l->dirty = true;
+    l->dirty = l->step->family->touched = true;
     return 0;
 }
 

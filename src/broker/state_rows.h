@@ -42,7 +42,7 @@ struct family {
     size_t step_count, bytes;
     struct node by_key, by_id;
     struct family *newer, *older; /* by use */
-    bool added;
+    bool touched; /* something of it is in a list of this turn, or in the log */
 };
 
 struct sharer { /* a submitter */
