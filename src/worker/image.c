@@ -72,6 +72,23 @@ static int64_t size_of (const char *dir)
     return n;
 }
 
+/* What a worker that was killed had fetched of an image, and no step has asked for since. Whoever fetches it now holds the lock. */
+static void forget_part (const char *images, const char *name)
+{
+    struct digest g;
+    char hex[DIGEST_HEX];
+    if (strlen (name) != sizeof hex - 1 + strlen (".part") || strcmp (name + sizeof hex - 1, ".part") != 0)
+        return;
+    memcpy (hex, name, sizeof hex - 1);
+    hex[sizeof hex - 1] = '\0';
+    if (!digest_parse (hex, &g))
+        return;
+    char *part CLEANUP (free_ptr) = xasprintf ("%s/%s", images, name), *lock CLEANUP (free_ptr) = xasprintf ("%s/%s.lock", images, hex);
+    int fd CLEANUP (fd_close) = open (lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd != -1 && flock (fd, LOCK_EX | LOCK_NB) == 0)
+        file_remove_tree (part, NULL);
+}
+
 /* Remove images that nobody holds, least recently used first (the lock file's mtime), until the rest fits. */
 static void trim (const char *images, const char *keep, int64_t max)
 {
@@ -82,6 +99,7 @@ static void trim (const char *images, const char *keep, int64_t max)
         for (struct dirent *en; d && (en = readdir (d));) {
             struct digest g;
             struct stat st;
+            forget_part (images, en->d_name);
             if (!digest_parse (en->d_name, &g))
                 continue;
             char *dir = xasprintf ("%s/%s", images, en->d_name), *lock = xasprintf ("%s.lock", dir);

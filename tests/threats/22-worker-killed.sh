@@ -22,6 +22,12 @@ echo 1 >"$repo/n"
 commit slow
 mounts() { grep -c "$scratch" /proc/self/mounts || true; }
 m=$(mounts)
+# as if the worker was killed while it fetched two images; somebody goes on with the second
+images=$realm/one/state/images
+left=$images/$(printf '%064d' 5) held=$images/$(printf '%064d' 6)
+mkdir -p "$left.part/x" "$held.part/x"
+flock -x -F "$held.lock" sleep 60 &
+pids="$pids $!"
 start one assay-worker --dir "$realm/one"
 one=$pid
 expect 0 assay push -C "$repo"
@@ -29,6 +35,8 @@ id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
 running() { [ "$(pgrep -xfc 'sleep 54321')" -ge 2 ]; } # the step's own, not the sandbox's command line
 none() { ! pgrep -f 'sleep 54321' >/dev/null; }
 until_true 20 running
+[ ! -e "$left.part" ] || fail "a part of an image that was left is kept for ever"
+[ -e "$held.part/x" ] || fail "a part of an image that somebody fetches was removed"
 say "SIGKILL of the worker: its step dies with it"
 kill -9 "$one"
 wait "$one" 2>/dev/null || true
