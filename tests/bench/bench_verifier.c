@@ -166,7 +166,7 @@ static void make_result (struct made *x, int who, size_t number)
 {
     struct msg l = MSG_INIT (lease_body, 0), c = MSG_INIT (receipt_body, 0), p = MSG_INIT (sealed_payload, 0);
     struct result r;
-    char name[8], owner[8];
+    char name[16], owner[16];
     BUF (json);
     BUF (sealed);
     memset (&r, 0, sizeof r);
