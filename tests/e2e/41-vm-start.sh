@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 realm --workers 1 --trusted 1
 ini=$realm/worker-1/worker.ini
-printf '[worker]\nisolation = qemu\nemulation = yes\n[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\n' >>"$ini"
+printf '[worker]\nisolation = qemu\nemulation = yes\n[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\nnice = 0\n' >>"$ini"
 printf '[leases]\nerrors = 2\n' >>"$realm/broker/broker.ini"
 daemons worker-1
 worker=$pid

@@ -9,7 +9,7 @@ mv "$realm/worker-1" "$realm/one"
 one=$realm/one
 extra=
 [ "$driver" != qemu ] || extra='emulation = yes\n'
-printf "[worker]\nisolation = $driver\nnetwork = realm\n$extra[limits]\nmemory = 256M\ndisk = 256M\n" >>"$one/worker.ini"
+printf "[worker]\nisolation = $driver\nnetwork = realm\n$extra[limits]\nmemory = 256M\ndisk = 256M\nnice = 0\n" >>"$one/worker.ini"
 printf '[leases]\nsilence = 3s\n' >>"$realm/broker/broker.ini"
 daemons
 case $driver in qemu) vm_image ;; *) image ;; esac
