@@ -4,6 +4,7 @@
 # more writes down what a step sees of where it runs: all that assay-worker(8) says is the same.
 # Exit 77: the package archive cannot be reached.
 . "$(dirname "$0")/lib.sh"
+needs_vm
 projects="host autotools cmake wheel go latex"
 realm --workers 3 --trusted 1
 for w in 1 2 3; do printf '[worker]\nisolation = qemu\nemulation = yes\n[limits]\nmemory = 512M\ndisk = 512M\ncpus = 1\ntime = 20m\n' >>"$realm/worker-$w/worker.ini"; done

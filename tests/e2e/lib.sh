@@ -100,10 +100,12 @@ daemons() {
 
 # image: a small one of busybox, named box; its full name is left in $image. Without a kernel: it boots no VM (vm_image does)
 image() { make_image box --kernel none; }
+# needs_vm: skips the scenario where none can be had
+needs_vm() { [ "$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null || { say "skipped: no qemu-system-x86_64 here"; exit 77; }; }
 away='resolve|connect|fetch|unreachable|timed out|network|does not know'
 # vm_image: with the kernel of Debian's archive (kept in the cache of who runs this); skips the scenario where it cannot be had
 vm_image() {
-    [ "$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null || { say "skipped: no qemu-system-x86_64 here"; exit 77; }
+    needs_vm
     make_image vmbox || {
         grep -qiE "$away" "$scratch/image.err" && { echo "skipped: no package archive: $(tail -n 1 "$scratch/image.err")"; exit 77; }
         cat "$scratch/image.err"
