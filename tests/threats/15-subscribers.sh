@@ -45,7 +45,7 @@ told() { grep -q 'too many topics' "$scratch/up.log"; }
 until_true 60 told
 grown=$(awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$broker/status")
 say "broker: $grown MiB"
-[ "$grown" -lt $((after + 300)) ] || fail "it grew to $grown MiB"
+[ "$grown" -lt $((after + 450)) ] || fail "it grew to $grown MiB"
 kill -CONT "$verifier"
 heard() { [ "$(grep -c '"kind":"verdict"' "$scratch/watch.json")" -ge 120 ]; }
 until_true 120 heard
