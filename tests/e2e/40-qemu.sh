@@ -20,11 +20,19 @@ steps:
       chmod +x /out/hello
       ln -s hello /out/link
     artifacts: [hello, doc, link]
+  use:
+    needs: [build]
+    run: |
+      (cd /in && find . | sort | xargs stat -c "%n %f %u %g %Y" && cat build/link build/doc/hello.txt) | tee /out/seen
+      touch /in/build/more && exit 1
+      cp -r /in/build /out/build
+    artifacts: [seen, build]
 R
 echo "hello, world" >"$repo/hello.txt"
 commit
 push 0
 [ "$(state_of "$id" build)" = trusted ] || fail "the drivers do not agree"
+[ "$(state_of "$id" use)" = trusted ] || fail "the drivers do not agree on a step with inputs"
 expect 0 assay attest "$id/build" -o "$scratch/bundle"
 payloads() { sed 's/.*"payload":"\([^"]*\)".*/\1/' "$scratch/bundle" | while read -r p; do echo "$p" | base64 -d; echo; done; }
 payloads | grep '"isolation":"qemu"' | grep -q '"accelerator":"\(tcg\|kvm\)"' || fail "the accelerator is not in the signed result"

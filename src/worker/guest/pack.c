@@ -332,7 +332,8 @@ struct places {
     char name[PACK_PATH_MAX + 1]; /* and its path */
 };
 
-/* The folder that an entry goes into: reached through folders only, below dir. */
+/* The folder that an entry goes into: reached through folders only, below its root. (A root may be a mount of its own, as `in` is in a VM;
+ * below it there is none.) */
 static int parent_of (struct places *w, const char *path, size_t len)
 {
     if (w->parent != -1 && strlen (w->name) == len && memcmp (w->name, path, len) == 0)
@@ -342,7 +343,15 @@ static int parent_of (struct places *w, const char *path, size_t len)
         close (w->parent);
     memcpy (w->name, path, len);
     w->name[len] = '\0';
-    w->parent = (int) syscall (SYS_openat2, w->dir, w->name, &how, sizeof how);
+    size_t root = strcspn (w->name, "/");
+    w->name[root] = '\0';
+    w->parent = openat (w->dir, w->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (w->parent != -1 && root < len) {
+        int top = w->parent;
+        w->name[root] = '/';
+        w->parent = (int) syscall (SYS_openat2, top, w->name + root + 1, &how, sizeof how);
+        close (top);
+    }
     return w->parent;
 }
 
