@@ -221,5 +221,10 @@ event_kinds() {
     done
 }
 check "each kind of event is in the protocol's text" event_kinds
+# A scenario that has a function of the name of one of lib.sh's would take it from lib.sh, too: its `clean` from the end of the scenario.
+scenario_names() {
+    sed -n 's/^\([a-z_]*\)() .*/\1/p' tests/e2e/lib.sh | while read -r f; do grep -nE "^ *$f *\(\)" tests/e2e/[0-9]*.sh tests/threats/[0-9]*.sh; done
+}
+check "scenarios keep the functions of lib.sh" scenario_names
 echo "$checks checks"
 [ ! -e "$tmp/failed" ]

@@ -20,18 +20,18 @@ steps:
 R
 commit tricks
 push 1
-clean() { # COMMAND...: its output holds no control character but the end of lines and tabs
+no_tricks() { # COMMAND...: its output holds no control character but the end of lines and tabs
     timeout 30 "$@" >"$scratch/shown" 2>&1 || true
     [ -s "$scratch/shown" ] || fail "$* shows nothing"
     ! LC_ALL=C tr -d '\n\t\040-\176\200-\377' <"$scratch/shown" | grep -q . || { cat -v "$scratch/shown"; fail "$*: a control character"; }
     ! LC_ALL=C grep -q "$(printf '\302\233')" "$scratch/shown" || fail "$*: a C1 control character"
 }
-clean assay log "$id/build"
+no_tricks assay log "$id/build"
 grep -q 'before.*after' "$scratch/shown" || fail "the text around it is lost"
-clean assay status "$id"
-clean assay watch --since 1 --until-idle
-clean assay attest "$id/build"
-clean assay get "$id/build" -d "$scratch/got"
+no_tricks assay status "$id"
+no_tricks assay watch --since 1 --until-idle
+no_tricks assay attest "$id/build"
+no_tricks assay get "$id/build" -d "$scratch/got"
 
 say "a verifier that gives a reason with them"
 endpoint=$(sed -n 's/^listen = //p' "$realm/verifier/verifier.ini")
@@ -39,7 +39,7 @@ kill "$verifier_pid"
 wait "$verifier_pid" || true
 start forger log_forger "$realm/verifier" "$endpoint" verdict-reason
 for command in attest diff; do
-    clean assay $command "$id/lonely"
+    no_tricks assay $command "$id/lonely"
     grep -q 'unsatisfiable.* a reason' "$scratch/shown" || { cat -v "$scratch/shown"; fail "$command does not show it"; }
 done
 
