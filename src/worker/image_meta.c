@@ -35,10 +35,11 @@ int image_meta_parse (struct bytes json, struct image_meta *m, struct err *e)
             rc = err_set (e, ERR_DAMAGED, "image.json: kernel, initramfs and rootfs must be SHA-256 digests");
         else if (!cpu || !cpu_model_known (cpu))
             rc = err_set (e, ERR_DAMAGED, "image.json: CPU model %.40s: not one that this worker can give (make the image with assay image --cpu Nehalem-v1)", cpu ? cpu : "(none)");
-        else if (guest != GUEST_VERSION)
-            rc = err_set (e, ERR_DAMAGED, "image.json: its guest is of version %lld, and this worker speaks %u (make the image anew)", (long long) guest, GUEST_VERSION);
+        else if (guest < 1 || guest > UINT32_MAX)
+            rc = err_set (e, ERR_DAMAGED, "image.json: guest must be a version, 1 or more");
         else {
             m->guest = (unsigned) guest;
+            m->bootable = guest == GUEST_VERSION; /* its root file system serves as before */
             bytes_copy (bytes_str (cpu), m->cpu, sizeof m->cpu);
         }
     }

@@ -5,10 +5,10 @@
 #include "base/bytes.h"
 
 struct image_meta {
-    bool bootable;              /* it has a kernel */
+    bool bootable;              /* it has a kernel, and a guest that this worker speaks with */
     struct digest rootfs, kernel, initramfs;
     char cpu[32];
-    unsigned guest;             /* version */
+    unsigned guest;             /* its version; 0: no kernel */
 };
 
 /* What is in DIR/image.json. Of a bootable image every field must be there and be sound. Hostile input. */

@@ -193,7 +193,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
     struct image_opts io = { state, &o.lease->image, lease, submission, (int) c->fetch_ms, c->image_cache };
     if (image_open (rl, &io, &image, &image_lock, e) == -1 || image_meta_read (image, &meta, e) == -1
-        || !(kind = sandbox_choose (c, sandbox_offer (c, NULL, e), &(struct sandbox_needs){ order_isolation (&o, realm_roster (own)), meta.bootable, relayed }, e)))
+        || !(kind = sandbox_choose (c, sandbox_offer (c, NULL, e), &(struct sandbox_needs){ order_isolation (&o, realm_roster (own)), meta.bootable, relayed, meta.guest }, e)))
         goto out;
     if ((kind != ISOLATION_QEMU && image_mount (&io, image, mount_at, &root, image_lock, e) == -1) || file_mkdirs (inputs, 0755, e) == -1
         || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)

@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "worker/cgroup.h"
+#include "worker/guest/wire.h"
 #include "worker/sandbox_impl.h"
 
 #define OFFER_ENV "ASSAY_ISOLATION_OFFERED"
@@ -79,6 +80,9 @@ unsigned sandbox_choose (const struct conf *conf, unsigned offered, const struct
     }
     if (strong && needs->network && !sandbox_relays (strong))
         err_set (e, ERR_FAILED, "it cannot give a network under the isolation that the step asks for (%s)", isolation_name (needs->isolation));
+    else if (strong && needs->guest)
+        err_set (e, ERR_FAILED, "the image's guest is of version %u and this worker speaks %u, so no VM can boot it (make the image anew, or let steps run with bwrap)",
+            needs->guest, GUEST_VERSION);
     else if (strong)
         err_set (e, ERR_FAILED, "the image has no kernel, so no VM can boot it (make it again without --kernel none, or let steps run with bwrap)");
     else

@@ -50,8 +50,9 @@ int sandbox_enter (unsigned offered, const char *dir, struct err *e);
 bool sandbox_relays (unsigned offered); /* one of these drivers can let builds reach the realm's services */
 struct sandbox_needs {
     unsigned isolation; /* the weakest that the policies allow, one ISOLATION_* */
-    bool bootable;      /* the image has a kernel: without one it boots no VM */
+    bool bootable;      /* the image has a kernel and a guest of our version: else it boots no VM */
     bool network;       /* the step reaches the realm's services */
+    unsigned guest;     /* version of the image's guest, for the reason; 0: none */
 };
 /* The first of the owner's list that is offered, is strong enough and can do what the step needs. Never a weaker one: 0, and *e says why. */
 unsigned sandbox_choose (const struct conf *conf, unsigned offered, const struct sandbox_needs *needs, struct err *e);

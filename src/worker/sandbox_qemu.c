@@ -68,6 +68,8 @@ static int qemu_open (struct sandbox *box, struct err *e)
     const char *name = strrchr (box->o.image_dir, '/');
     if (image_meta_check (box->o.image_dir, &q->meta, e) == -1)
         return err_wrap (e, "image %.12s", name ? name + 1 : "");
+    if (!q->meta.bootable && q->meta.guest)
+        return err_set (e, ERR_FAILED, "image %.12s: its guest is of version %u, and this worker speaks %u (make the image anew)", name ? name + 1 : "", q->meta.guest, GUEST_VERSION);
     if (!q->meta.bootable)
         return err_set (e, ERR_FAILED, "image %.12s has no kernel, so no VM can boot it (make it again without --kernel none)", name ? name + 1 : "");
     if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, e)) == VM_NONE)

@@ -109,7 +109,9 @@ Test (vm, images_that_do_not_match_are_refused)
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":2}", "CPU model host", true },
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":2}", "CPU model", true },
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":2}", "CPU model", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99}", "version 99", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99}", NULL, false }, /* no VM boots it; its root file system serves */
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":0}", "a version", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99999999999}", "a version", true },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct image_meta m;
@@ -170,6 +172,9 @@ Test (vm, the_driver_is_never_weaker_than_asked_for)
         struct err e = ERR_INIT;
         cr_assert_eq (sandbox_choose (&c, rows[i].offered, &(struct sandbox_needs){ rows[i].least, rows[i].bootable, rows[i].network }, &e), rows[i].got, "row %zu", i);
         cr_assert_eq (rows[i].got == 0, *e.msg != 0, "row %zu", i);
+        struct err old = ERR_INIT;
+        if (rows[i].got == 0 && sandbox_choose (&c, rows[i].offered, &(struct sandbox_needs){ rows[i].least, false, false, 99 }, &old) == 0 && (rows[i].offered & ISOLATION_QEMU))
+            cr_assert (strstr (old.msg, "version 99"), "row %zu: %s", i, old.msg);
     }
     unsigned kinds[CONF_DRIVERS];
     static const char *const bad[] = { "", " ", "quemu", "qemu bwrap none qemu", "qemu,x" };
