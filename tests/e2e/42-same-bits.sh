@@ -3,6 +3,7 @@
 # a Python wheel, a Go program, a LaTeX document (tests/e2e/projects). Three owners must agree, so each verdict is the comparison. One project
 # more writes down what a step sees of where it runs: all that assay-worker(8) says is the same.
 # Exit 77: the package archive cannot be reached.
+# Build: gcc
 . "$(dirname "$0")/lib.sh"
 needs_vm
 projects="host autotools cmake wheel go latex"
