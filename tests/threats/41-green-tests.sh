@@ -16,10 +16,13 @@ steps:
   test:
     needs: [build]
     policy: {agree: 2, dissent: tolerate}
+    limits: {memory: 128M}
     run: grep -q right /in/build/n
 R
 echo wrong >"$repo/n"
 commit one
+cp "$realm/worker-1/worker.ini" "$scratch/worker.ini"
+printf '[limits]\nmemory = 64M\n' >>"$realm/worker-1/worker.ini" # too little for the test, which is the liar's
 start one assay-worker --dir "$realm/worker-1"
 one=$pid
 expect 0 assay push -C "$repo"
@@ -28,6 +31,7 @@ is() { [ "$(state_of "$1" "$2")" = "$3" ]; }
 until_true 30 is "$id" build trusted
 kill "$one"
 wait "$one" || true
+cp "$scratch/worker.ini" "$realm/worker-1/worker.ini"
 until_true 40 grep -q "worker left worker=worker-1" "$scratch/broker.log"
 say "a green lie, from an owner that did not build it"
 expect 0 hostile result "$realm/worker-4" green
