@@ -93,6 +93,7 @@ static void drop_world (void)
 
 struct policy_words {
     unsigned agree, trusted, dissent, max;
+    bool chain; /* "test" needs "build", "report" needs "test" */
 };
 
 static struct digest make_submission (const struct policy_words *p, struct buf *raw)
@@ -109,7 +110,17 @@ static struct digest make_submission (const struct policy_words *p, struct buf *
     st.u.step.dissent = p->dissent;
     st.u.step.max_replicas = p->max;
     msg_encode (&st, &step);
-    struct bytes list = buf_bytes (&step);
+    struct bytes list[3] = { buf_bytes (&step) };
+    static const char *const names[] = { "build", "test", "report" };
+    BUF (test);
+    BUF (report);
+    for (int i = 1; p->chain && i < 3; i++) {
+        struct bytes need = bytes_str (names[i - 1]);
+        st.u.step.name = bytes_str (names[i]);
+        st.u.step.needs = (struct bytes_list){ &need, 1 };
+        msg_encode (&st, i == 1 ? &test : &report);
+        list[i] = buf_bytes (i == 1 ? &test : &report);
+    }
     struct msg_submission_body *b = &m.u.submission_body;
     b->submitter = bytes_str ("admin");
     b->project = bytes_str ("p");
@@ -117,7 +128,7 @@ static struct digest make_submission (const struct policy_words *p, struct buf *
     b->commit = bytes_str ("0123456789012345678901234567890123456789");
     b->ref = bytes_str ("refs/heads/main");
     b->recipe = digest_of ("recipe", 6);
-    b->steps = (struct bytes_list){ &list, 1 };
+    b->steps = (struct bytes_list){ list, p->chain ? 3 : 1 };
     b->issued = (uint64_t) NOW;
     b->expires = (uint64_t) NOW + UINT64_C (3600000000);
     msg_encode (&m, &body);
@@ -230,7 +241,7 @@ static struct judge judge_on (struct ledger *l)
     return (struct judge){ .ledger = l, .roster = w.roster, .keys = &w.verifier, .name = "verifier" };
 }
 
-static void apply (struct ledger *l, uint64_t seq, const char *kind, const struct digest *id, int who, struct bytes payload)
+static void apply_to (const char *step, struct ledger *l, uint64_t seq, const char *kind, const struct digest *id, int who, struct bytes payload)
 {
     struct judge j = judge_on (l);
     struct err e = ERR_INIT;
@@ -245,7 +256,7 @@ static void apply (struct ledger *l, uint64_t seq, const char *kind, const struc
     m.u.event.kind = bytes_str (kind);
     m.u.event.project = bytes_str ("p");
     m.u.event.id = *id;
-    m.u.event.step = bytes_str (strcmp (kind, "submitted") ? "build" : "");
+    m.u.event.step = bytes_str (strcmp (kind, "submitted") ? step : "");
     m.u.event.worker = bytes_str (name);
     m.u.event.owner = bytes_str (owner);
     m.u.event.reason = bytes_str ("because");
@@ -254,6 +265,11 @@ static void apply (struct ledger *l, uint64_t seq, const char *kind, const struc
     cr_assert_eq (judge_apply (&j, &m.u.event, &e), 0, "%s", e.msg);
     cr_assert_eq (ledger_move (l, seq, &e), 0);
     cr_assert_eq (ledger_commit (l, &e), 0, "%s", e.msg);
+}
+
+static void apply (struct ledger *l, uint64_t seq, const char *kind, const struct digest *id, int who, struct bytes payload)
+{
+    apply_to ("build", l, seq, kind, id, who, payload);
 }
 
 static struct ledger_step step_of (struct ledger *l, const struct digest *id)
@@ -666,4 +682,33 @@ Test (judge, a_recount_on_many_threads_opens_its_ledger_in_turns, .timeout = 120
     ledger_close (&l);
     cr_assert_eq (file_remove_tree (dir, &e), 0);
     drop_world ();
+}
+
+/* Whose lease reads an artifact has no vote on the step that made it, nor on what went into that; whose lease is of the step itself has. */
+Test (judge, who_has_read_an_artifact_has_no_vote_on_it, .timeout = 60)
+{
+    static const struct {
+        const char *step; /* that owner 1 has a lease of */
+        bool counts;
+    } rows[] = { { "build", true }, { "test", false }, { "report", false } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        BUF (raw);
+        make_world ();
+        struct ledger *l = open_ledger (":memory:");
+        struct digest id = make_submission (&(struct policy_words){ .agree = 2, .chain = true }, &raw);
+        apply (l, 1, "submitted", &id, -1, buf_bytes (&raw));
+        for (int k = 0; k < 3; k++) {
+            static const unsigned votes[2][3] = { { 1, 1, 2 }, { 1, 2, 3 } };
+            BUF (payload);
+            if (k == 1)
+                apply_to (rows[i].step, l, 3, "leased", &id, 1, bytes_of (NULL, 0));
+            make_payload (&id, k, "bits", GOOD, 10 + (unsigned) k, &payload);
+            apply (l, 4 + (uint64_t) k - (k == 0 ? 2 : 0), "artifact-completed", &id, k, buf_bytes (&payload));
+            struct ledger_step s = step_of (l, &id);
+            cr_assert_eq (s.votes, votes[rows[i].counts][k], "a lease of %s, owner %d: %u votes", rows[i].step, k, s.votes);
+            cr_assert_eq (s.state == STATE_TRUSTED, votes[rows[i].counts][k] >= 2);
+        }
+        ledger_close (&l);
+        drop_world ();
+    }
 }
