@@ -73,9 +73,9 @@ homes() {
 msgpack proto/(msg|envelope)\.c
 git2 src/source/[a-z_]+\.[ch]
 (cyaml|yaml) src/source/yaml\.c
-sqlite3 src/(broker/state_sqlite|store/index|verifier/[a-z_]+)\.c
+sqlite3 src/(base/schema|broker/state_sqlite|store/index|verifier/[a-z_]+)\.c
 hiredis src/broker/state_redis\.c
-(czmq|zmq) src/base/net\.h
+(czmq|zmq) src/(base/net|broker/state_rows)\.h
 openssl/ src/base/bytes\.c
 sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
 ini src/base/config\.c

@@ -468,7 +468,7 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
 {
     struct step_row *rows = xmalloc (WINDOW * sizeof *rows);
     int given = 0;
-    int64_t now = time_now_us (), served[10] = { 0 };
+    int64_t now = time_now_us (), served[PRIORITIES] = { 0 };
     int rc = state_queue (s->state, *after, WINDOW, rows, seen, e);
     for (size_t i = 0; rc == 0 && i < *seen && any_credit (s) && s->out_bytes < GIVEN_BYTES; i++) {
         state_trim (s->state);
@@ -477,10 +477,10 @@ static int look (struct server *s, struct cursor *after, size_t *seen, struct er
             rc = -1;
         else
             given += got;
-        if (got > 0 && rows[i].priority < 10 && rows[i].turn > served[rows[i].priority])
+        if (got > 0 && rows[i].priority < PRIORITIES && rows[i].turn > served[rows[i].priority])
             served[rows[i].priority] = rows[i].turn;
     }
-    for (unsigned i = 0; rc == 0 && i < 10; i++)
+    for (unsigned i = 0; rc == 0 && i < PRIORITIES; i++)
         if (served[i])
             rc = state_share_add (s->state, "", i, 0, served[i], e);
     if (rc == 0 && *seen)

@@ -19,7 +19,7 @@ static const struct config_row rows[] = {
     { "limits", "log", CONFIG_SIZE, "16M", 1024, INT64_C (1) << 34, AT (max_log), "bytes of a step's log that are kept for each attempt" },
     { "limits", "queue", CONFIG_INT, "5000000", 1, INT64_C (1) << 40, AT (max_queue), "open steps; beyond that submissions are told to come again" },
     { "limits", "queue-each", CONFIG_INT, "2000000", 1, INT64_C (1) << 40, AT (max_each), "open steps of one submitter; beyond that its submissions are told to come again" },
-    { "limits", "priority", CONFIG_INT, "0", 0, 9, AT (max_priority), "highest priority that a submission may ask for; an admin's may have any up to 9" },
+    { "limits", "priority", CONFIG_INT, "0", 0, PRIORITIES - 1, AT (max_priority), "highest priority that a submission may ask for; an admin's may have any up to 9" },
     { "limits", "subscriber-queue", CONFIG_INT, "100000", 1, INT32_MAX, AT (event_hwm), "events kept for a slow subscriber; it refills what it misses from the log" },
     { "limits", "free-floor", CONFIG_SIZE, "256M", 0, INT64_MAX, AT (free_floor), "no submissions are taken with less free space than this" },
     CONFIG_END

@@ -125,7 +125,6 @@ void state_undo (struct state *s)
 
 /* ---- submissions, newest first ---- */
 
-
 int state_subs (struct state *s, const char *prefix, int64_t before, unsigned limit, int (*each) (void *, const struct sub_row *), void *arg, struct err *e)
 {
     if (rows_new_subs (s->rows, prefix, before, &limit, each, arg) == 1 || limit == 0)

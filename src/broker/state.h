@@ -22,6 +22,8 @@ struct sub_row {
     int64_t time, expires;    /* microseconds */
     unsigned priority;
 };
+#define PRIORITIES 10
+
 struct step_row {
     int64_t key, sub;
     unsigned no;              /* place in the submission */
@@ -29,7 +31,7 @@ struct step_row {
     struct job job;
     bool waiting;             /* for steps that it needs */
     bool want_trusted;        /* a trusted worker must be among the outcomes */
-    unsigned priority;        /* 0 to 9 */
+    unsigned priority;        /* below PRIORITIES */
     int64_t turn;             /* its place among steps of its priority, 0 to TURN_MAX (schedule_turn); equal ones go by age */
     int64_t expires;
     char state[32];           /* from the newest verdict, else "pending" */

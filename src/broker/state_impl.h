@@ -9,7 +9,6 @@
 
 #include "broker/state.h"
 
-#define PRIORITIES 10
 struct shares {               /* of one submitter, by priority */
     int64_t open[PRIORITIES], turn[PRIORITIES];
 };

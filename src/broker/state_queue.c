@@ -35,8 +35,8 @@ static void merge (struct rows *r, const struct step_row *disk, size_t d, const 
     qsort (mine, m, sizeof *mine, cmp);
     for (*n = 0; *n < limit;) {
         const struct step_row *next = at < d ? &disk[at] : NULL;
-        struct node *known = next ? table_get (&r->steps, (uint64_t) next->key) : NULL;
-        if (known && ((struct step_at *) known->of)->dirty) {
+        const struct step_at *known = next ? zhashx_lookup (r->steps, &next->key) : NULL;
+        if (known && known->dirty) {
             at++;
             continue;
         }
@@ -89,23 +89,31 @@ int state_expired (struct state *s, int64_t now, unsigned limit, struct step_row
 
 /* ---- shares ---- */
 
+static void sharer_drop (void **x)
+{
+    free (*x);
+    *x = NULL;
+}
+
+zhashx_t *sharers_new (void)
+{
+    zhashx_t *t = zhashx_new ();
+    zhashx_set_destructor (t, sharer_drop);
+    return t;
+}
+
 static struct sharer *sharer_of (struct rows *r, const char *name, struct err *e)
 {
-    uint64_t hash = UINT64_C (14695981039346656037);
+    struct sharer *x = zhashx_lookup (r->sharers, name);
     struct shares now;
-    for (const char *p = name; *p; p++)
-        hash = (hash ^ (uint8_t) *p) * UINT64_C (1099511628211);
-    for (struct node *n = table_get (&r->sharers, hash); n; n = n->next)
-        if (!strcmp (((struct sharer *) n->of)->name, name))
-            return n->of;
+    if (x)
+        return x;
     if (r->s->ops->shares (r->s, name, &now, e) == -1)
         return NULL;
-    struct sharer *x = xcalloc (1, sizeof *x);
+    x = xcalloc (1, sizeof *x);
     (void) snprintf (x->name, sizeof x->name, "%s", name);
     x->now = now;
-    table_put (&r->sharers, &x->by_name, hash, x);
-    r->sharer = xrealloc (r->sharer, (r->sharer_count + 1) * sizeof (struct sharer *));
-    r->sharer[r->sharer_count++] = x;
+    zhashx_insert (r->sharers, x->name, x);
     return x;
 }
 
@@ -137,21 +145,9 @@ int state_share_add (struct state *s, const char *submitter, unsigned priority, 
     return 0;
 }
 
-void sharers_drop (struct rows *r)
-{
-    for (size_t i = 0; i < r->sharer_count; i++) {
-        table_take (&r->sharers, &r->sharer[i]->by_name);
-        free (r->sharer[i]);
-    }
-    free (r->sharer);
-    r->sharer = NULL;
-    r->sharer_count = 0;
-}
-
 int sharers_write (struct rows *r, struct err *e)
 {
-    for (size_t i = 0; r->shared && i < r->sharer_count; i++) {
-        const struct sharer *x = r->sharer[i];
+    for (const struct sharer *x = r->shared ? zhashx_first (r->sharers) : NULL; x; x = zhashx_next (r->sharers)) {
         for (unsigned n = 0; x->changed >> n; n++)
             if ((x->changed >> n & 1) && r->s->ops->share_put (r->s, x->name, n, x->now.open[n], x->now.turn[n], e) == -1)
                 return -1;
@@ -161,9 +157,9 @@ int sharers_write (struct rows *r, struct err *e)
 
 void sharers_committed (struct rows *r)
 {
-    for (size_t i = 0; r->shared && i < r->sharer_count; i++)
-        r->sharer[i]->changed = 0;
+    for (struct sharer *x = r->shared ? zhashx_first (r->sharers) : NULL; x; x = zhashx_next (r->sharers))
+        x->changed = 0;
     r->shared = false;
-    if (r->sharer_count > SHARERS)
-        sharers_drop (r);
+    if (zhashx_size (r->sharers) > SHARERS)
+        zhashx_purge (r->sharers);
 }

@@ -9,51 +9,37 @@
 
 /* ---- tables ---- */
 
-static uint64_t hash_id (const struct digest *id)
+static size_t hash_id (const void *id)
 {
-    uint64_t h;
-    memcpy (&h, id->b, sizeof h);
+    size_t h;
+    memcpy (&h, ((const struct digest *) id)->b, sizeof h);
     return h;
 }
 
-void table_put (struct table *t, struct node *n, uint64_t hash, void *of)
+static int cmp_id (const void *a, const void *b)
 {
-    n->hash = hash;
-    n->of = of;
-    n->next = t->v[hash % BUCKETS];
-    t->v[hash % BUCKETS] = n;
+    return memcmp (a, b, sizeof (struct digest));
 }
 
-void table_take (struct table *t, struct node *n)
+static size_t hash_key (const void *key)
 {
-    struct node **p = &t->v[n->hash % BUCKETS];
-    while (*p != n)
-        p = &(*p)->next;
-    *p = n->next;
+    return (size_t) *(const int64_t *) key;
 }
 
-struct node *table_get (const struct table *t, uint64_t hash)
+static int cmp_key (const void *a, const void *b)
 {
-    struct node *n = t->v[hash % BUCKETS];
-    while (n && n->hash != hash)
-        n = n->next;
-    return n;
+    int64_t x = *(const int64_t *) a, y = *(const int64_t *) b;
+    return (x > y) - (x < y);
 }
 
-static struct family *family_by_id (const struct rows *r, const struct digest *id)
+static zhashx_t *table_new (zhashx_hash_fn *hash, zhashx_comparator_fn *cmp)
 {
-    for (struct node *n = table_get (&r->ids, hash_id (id)); n; n = n->next)
-        if (digest_eq (&((struct family *) n->of)->row.id, id))
-            return n->of;
-    return NULL;
-}
-
-static struct lease_at *lease_by_id (const struct rows *r, const struct digest *id)
-{
-    for (struct node *n = table_get (&r->leases, hash_id (id)); n; n = n->next)
-        if (digest_eq (&((struct lease_at *) n->of)->row.id, id))
-            return n->of;
-    return NULL;
+    zhashx_t *t = zhashx_new ();
+    zhashx_set_key_hasher (t, hash);
+    zhashx_set_key_comparator (t, cmp);
+    zhashx_set_key_duplicator (t, NULL); /* a key is in what it finds */
+    zhashx_set_key_destructor (t, NULL);
+    return t;
 }
 
 static void list_add (struct list *l, void *p)
@@ -77,25 +63,11 @@ static void shrank (struct rows *r, struct family *f, size_t n)
     r->bytes -= n;
 }
 
-static void away (struct rows *r, struct family *f)
-{
-    *(f->newer ? &f->newer->older : &r->newest) = f->older;
-    *(f->older ? &f->older->newer : &r->oldest) = f->newer;
-    f->newer = f->older = NULL;
-}
-
-static void front (struct rows *r, struct family *f)
-{
-    f->older = r->newest;
-    *(r->newest ? &r->newest->newer : &r->oldest) = f;
-    r->newest = f;
-}
-
 static struct family *used (struct rows *r, struct family *f)
 {
-    if (f && r->newest != f) {
-        away (r, f);
-        front (r, f);
+    if (f && TAILQ_FIRST (&r->used) != f) {
+        TAILQ_REMOVE (&r->used, f, use);
+        TAILQ_INSERT_HEAD (&r->used, f, use);
     }
     return f;
 }
@@ -106,16 +78,16 @@ static struct family *family_add (struct rows *r, struct sub_row *row)
     struct family *f = xcalloc (1, sizeof *f);
     f->row = *row;
     row->envelope = (struct buf){ NULL, 0, 0 };
-    table_put (&r->subs, &f->by_key, (uint64_t) f->row.key, f);
-    table_put (&r->ids, &f->by_id, hash_id (&f->row.id), f);
-    front (r, f);
+    zhashx_insert (r->subs, &f->row.key, f);
+    zhashx_insert (r->ids, &f->row.id, f);
+    TAILQ_INSERT_HEAD (&r->used, f, use);
     grew (r, f, sizeof *f + f->row.envelope.len);
     return f;
 }
 
 static void lease_drop (struct rows *r, struct lease_at *l)
 {
-    table_take (&r->leases, &l->by_id);
+    zhashx_delete (r->leases, &l->row.id);
     shrank (r, l->step->family, sizeof *l + sizeof (struct lease_at *));
     free (l);
 }
@@ -124,7 +96,7 @@ static void step_drop (struct rows *r, struct step_at *st)
 {
     for (size_t i = 0; i < st->lease_count; i++)
         lease_drop (r, st->leases[i]);
-    table_take (&r->steps, &st->by_key);
+    zhashx_delete (r->steps, &st->row.key);
     shrank (r, st->family, sizeof *st + sizeof (struct step_at *));
     free (st->leases);
     free (st);
@@ -134,9 +106,9 @@ static void family_drop (struct rows *r, struct family *f)
 {
     for (size_t i = 0; i < f->step_count; i++)
         step_drop (r, f->steps[i]);
-    table_take (&r->subs, &f->by_key);
-    table_take (&r->ids, &f->by_id);
-    away (r, f);
+    zhashx_delete (r->subs, &f->row.key);
+    zhashx_delete (r->ids, &f->row.id);
+    TAILQ_REMOVE (&r->used, f, use);
     r->bytes -= f->bytes;
     sub_row_release (&f->row);
     free (f->steps);
@@ -157,7 +129,7 @@ static struct step_at *step_insert (struct rows *r, struct family *f, const stru
     f->steps[i] = st;
     st->row = *row;
     st->family = f;
-    table_put (&r->steps, &st->by_key, (uint64_t) row->key, st);
+    zhashx_insert (r->steps, &st->row.key, st);
     grew (r, f, sizeof *st + sizeof (struct step_at *));
     return st;
 }
@@ -174,7 +146,7 @@ static struct lease_at *lease_insert (struct rows *r, struct step_at *st, const 
     st->leases[i] = l;
     l->row = *row;
     l->step = st;
-    table_put (&r->leases, &l->by_id, hash_id (&row->id), l);
+    zhashx_insert (r->leases, &l->row.id, l);
     grew (r, st->family, sizeof *l + sizeof (struct lease_at *));
     return l;
 }
@@ -204,10 +176,10 @@ static struct family *family_load (struct rows *r, struct sub_row *row, struct e
 
 static struct family *family_of (struct rows *r, int64_t key, struct err *e)
 {
-    struct node *n = table_get (&r->subs, (uint64_t) key);
+    struct family *f = zhashx_lookup (r->subs, &key);
     struct sub_row row;
-    if (n)
-        return used (r, n->of);
+    if (f)
+        return used (r, f);
     return r->s->ops->sub_get (r->s, key, &row, e) == 0 ? family_load (r, &row, e) : NULL;
 }
 
@@ -215,7 +187,7 @@ static struct family *family_of (struct rows *r, int64_t key, struct err *e)
 static int family_find (struct rows *r, const struct digest *id, struct family **f, struct err *e)
 {
     struct sub_row row;
-    if ((*f = used (r, family_by_id (r, id))))
+    if ((*f = used (r, zhashx_lookup (r->ids, id))))
         return 1;
     if (digest_eq (&r->absent, id) && !digest_zero (id))
         return 0;
@@ -229,17 +201,16 @@ static int family_find (struct rows *r, const struct digest *id, struct family *
 
 static struct step_at *step_of (struct rows *r, int64_t key, struct err *e)
 {
-    struct node *n = table_get (&r->steps, (uint64_t) key);
+    struct step_at *st = zhashx_lookup (r->steps, &key);
     struct step_row row;
-    if (!n) {
+    if (!st) {
         if (r->s->ops->step_get (r->s, key, &row, e) == -1 || !family_of (r, row.sub, e))
             return NULL;
-        if (!(n = table_get (&r->steps, (uint64_t) key))) {
+        if (!(st = zhashx_lookup (r->steps, &key))) {
             err_code (e, EC_NOT_FOUND, "no such step");
             return NULL;
         }
     }
-    struct step_at *st = n->of;
     (void) used (r, st->family);
     return st;
 }
@@ -247,7 +218,7 @@ static struct step_at *step_of (struct rows *r, int64_t key, struct err *e)
 static int load_lease (void *arg, const struct lease_row *row)
 {
     struct loading *x = arg;
-    if (!lease_by_id (x->r, &row->id))
+    if (!zhashx_lookup (x->r->leases, &row->id))
         (void) lease_insert (x->r, x->into, row);
     return 0;
 }
@@ -284,15 +255,26 @@ struct rows *rows_new (struct state *s)
     struct rows *r = xcalloc (1, sizeof *r);
     r->s = s;
     r->next_sub = r->next_step = 1;
+    r->subs = table_new (hash_key, cmp_key);
+    r->ids = table_new (hash_id, cmp_id);
+    r->steps = table_new (hash_key, cmp_key);
+    r->leases = table_new (hash_id, cmp_id);
+    r->sharers = sharers_new ();
+    TAILQ_INIT (&r->used);
     fresh (r);
     return r;
 }
 
+static void families_drop (struct rows *r)
+{
+    while (!TAILQ_EMPTY (&r->used))
+        family_drop (r, TAILQ_FIRST (&r->used));
+}
+
 void rows_forget (struct state *s)
 {
-    while (s->rows->newest)
-        family_drop (s->rows, s->rows->newest);
-    sharers_drop (s->rows);
+    families_drop (s->rows);
+    zhashx_purge (s->rows->sharers);
     fresh (s->rows);
 }
 
@@ -301,9 +283,10 @@ void rows_destroy (struct rows **rp)
     struct rows *r = *rp;
     if (!r)
         return;
-    while (r->newest)
-        family_drop (r, r->newest);
-    sharers_drop (r);
+    families_drop (r);
+    zhashx_t **tables[] = { &r->subs, &r->ids, &r->steps, &r->leases, &r->sharers };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        zhashx_destroy (tables[i]);
     free (r->new_subs.v);
     free (r->dirty_steps.v);
     free (r->dirty_leases.v);
@@ -427,16 +410,16 @@ void rows_committed (struct rows *r)
     r->new_subs.n = r->dirty_steps.n = r->dirty_leases.n = r->log_count = 0;
     memset (&r->absent, 0, sizeof r->absent);
     sharers_committed (r);
-    while (r->bytes > KEPT && r->oldest)
-        family_drop (r, r->oldest);
+    while (r->bytes > KEPT && !TAILQ_EMPTY (&r->used))
+        family_drop (r, TAILQ_LAST (&r->used, families));
 }
 
 void state_trim (struct state *s)
 {
     struct rows *r = s->rows;
-    struct family *f = r->oldest;
+    struct family *f = TAILQ_LAST (&r->used, families);
     for (unsigned i = 0; i < TRIM && f && r->bytes > KEPT; i++) {
-        struct family *newer = f->newer;
+        struct family *newer = TAILQ_PREV (f, families, use);
         if (!f->touched)
             family_drop (r, f);
         f = newer;
@@ -568,10 +551,9 @@ int state_step_find (struct state *s, const struct digest *sub, struct bytes nam
 
 int state_steps (struct state *s, int64_t sub, int (*each) (void *, const struct step_row *), void *arg, struct err *e)
 {
-    struct node *n = table_get (&s->rows->subs, (uint64_t) sub);
-    if (!n) /* nothing of it has changed */
+    const struct family *f = zhashx_lookup (s->rows->subs, &sub);
+    if (!f) /* nothing of it has changed */
         return s->ops->steps (s, sub, each, arg, e);
-    const struct family *f = n->of;
     for (size_t i = 0; i < f->step_count; i++) {
         struct step_row row = f->steps[i]->row;
         if (each (arg, &row))
@@ -588,7 +570,7 @@ int state_lease_add (struct state *s, const struct lease_row *row, struct err *e
     struct step_at *st = step_full (r, row->step, e);
     if (!st)
         return -1;
-    if (lease_by_id (r, &row->id))
+    if (zhashx_lookup (r->leases, &row->id))
         return err_code (e, EC_INTERNAL, "state: lease: it is there already");
     struct lease_at *l = lease_insert (r, st, row);
     l->added = l->dirty = st->family->touched = true;
@@ -600,7 +582,7 @@ int state_lease_add (struct state *s, const struct lease_row *row, struct err *e
 int state_lease_put (struct state *s, const struct lease_row *row, struct err *e)
 {
     struct rows *r = s->rows;
-    struct lease_at *l = lease_by_id (r, &row->id);
+    struct lease_at *l = zhashx_lookup (r->leases, &row->id);
     if (!l) {
         struct lease_row old;
         int found = s->ops->lease_get (s, &row->id, &old, e);
@@ -608,7 +590,7 @@ int state_lease_put (struct state *s, const struct lease_row *row, struct err *e
             found = -1;
         if (found == -1)
             return -1;
-        if (!(l = lease_by_id (r, &row->id)))
+        if (!(l = zhashx_lookup (r->leases, &row->id)))
             return err_code (e, EC_NOT_FOUND, "no such lease");
     }
     struct change *c = rows_log (r, LEASE, l, false, l->dirty);
@@ -624,7 +606,7 @@ int state_lease_put (struct state *s, const struct lease_row *row, struct err *e
 
 int state_lease_get (struct state *s, const struct digest *id, struct lease_row *out, struct err *e)
 {
-    const struct lease_at *l = lease_by_id (s->rows, id);
+    const struct lease_at *l = zhashx_lookup (s->rows->leases, id);
     if (!l)
         return s->ops->lease_get (s, id, out, e);
     (void) used (s->rows, l->step->family);
@@ -661,7 +643,7 @@ static void gather (struct gathered *g, const struct lease_row *row)
 static int gather_stored (void *arg, const struct lease_row *row)
 {
     struct gathered *g = arg;
-    const struct lease_at *l = lease_by_id (g->r, &row->id);
+    const struct lease_at *l = zhashx_lookup (g->r->leases, &row->id);
     if (!l || !l->dirty)
         gather (g, row);
     return 0;

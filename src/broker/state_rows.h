@@ -7,25 +7,16 @@
 #ifndef ASSAY_BROKER_STATE_ROWS_H
 #define ASSAY_BROKER_STATE_ROWS_H
 
+#include <czmq.h>
+#include <sys/queue.h>
+
 #include "broker/state_impl.h"
-
-#define BUCKETS 4096u
-
-struct node {
-    struct node *next;
-    void *of;
-    uint64_t hash;
-};
-struct table {
-    struct node *v[BUCKETS];
-};
 
 struct family;
 struct step_at;
 struct lease_at {
     struct lease_row row;
     struct step_at *step;
-    struct node by_id;
     bool added, dirty;
 };
 struct step_at {
@@ -33,15 +24,13 @@ struct step_at {
     struct family *family;
     struct lease_at **leases; /* by time of issue */
     size_t lease_count;
-    struct node by_key;
     bool known, added, dirty; /* known: leases has all */
 };
 struct family {
     struct sub_row row;
     struct step_at **steps; /* by their number */
     size_t step_count, bytes;
-    struct node by_key, by_id;
-    struct family *newer, *older; /* by use */
+    TAILQ_ENTRY (family) use;
     bool touched; /* something of it is in a list of this turn, or in the log */
 };
 
@@ -49,7 +38,6 @@ struct sharer { /* a submitter */
     char name[64];
     struct shares now;
     unsigned changed; /* bit n: at priority n, in this turn */
-    struct node by_name;
 };
 
 enum kind { SUB, STEP, LEASE, SHARE };
@@ -70,10 +58,9 @@ struct list {
 
 struct rows {
     struct state *s;
-    struct table subs, ids, steps, leases, sharers;
-    struct sharer **sharer;
-    size_t sharer_count;
-    struct family *newest, *oldest;
+    zhashx_t *subs, *ids, *steps, *leases; /* families by key and by id, steps by key, leases by id: what is found is its own key */
+    zhashx_t *sharers;                     /* by name; theirs */
+    TAILQ_HEAD (families, family) used;    /* the one that was used last is the first */
     size_t bytes;
     int64_t next_sub, next_step, open, open_marked;
     struct list new_subs, dirty_steps, dirty_leases;
@@ -83,15 +70,11 @@ struct rows {
     struct digest absent; /* the id that was looked for last, and is not there */
 };
 
-void table_put (struct table *t, struct node *n, uint64_t hash, void *of);
-void table_take (struct table *t, struct node *n);
-struct node *table_get (const struct table *t, uint64_t hash);      /* the first of that hash */
-
 /* Note what is about to change, within a mark: the caller fills in `old`. NULL: no mark is set. */
 struct change *rows_log (struct rows *r, enum kind kind, void *of, bool added, bool was_dirty);
 
 /* state_queue.c */
-void sharers_drop (struct rows *r);
+zhashx_t *sharers_new (void);
 int sharers_write (struct rows *r, struct err *e);
 void sharers_committed (struct rows *r);
 

@@ -130,16 +130,6 @@ static unsigned get_u (sqlite3_stmt *q, int i)
 
 /* ---- life ---- */
 
-static int64_t number (struct db *d, const char *text)
-{
-    sqlite3_stmt *q = NULL;
-    int64_t v = -1;
-    if (sqlite3_prepare_v2 (d->sql, text, -1, &q, NULL) == SQLITE_OK && sqlite3_step (q) == SQLITE_ROW)
-        v = sqlite3_column_int64 (q, 0);
-    sqlite3_finalize (q);
-    return v;
-}
-
 static void db_close (struct state *s)
 {
     struct db *d = (struct db *) s;
@@ -149,35 +139,17 @@ static void db_close (struct state *s)
     free (d);
 }
 
-/* Each upgrade whole or not at all: a kill between two of its statements leaves the version that was. */
-static int upgrade (struct db *d, const char *path, int64_t *version, struct err *e)
-{
-    const char *text;
-    while ((text = state_upgrade (*version))) {
-        if (sqlite3_exec (d->sql, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK || sqlite3_exec (d->sql, text, NULL, NULL, NULL) != SQLITE_OK
-            || sqlite3_exec (d->sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-            return fail (d, e, path);
-        *version += 1;
-    }
-    if (*version != -1 && *version != STATE_SCHEMA)
-        return err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) *version, STATE_SCHEMA);
-    return 0;
-}
-
 static int db_open (struct state **out, const struct state_backend *ops, const char *path, struct err *e)
 {
     struct db *d = xcalloc (1, sizeof *d);
     d->head.ops = ops;
-    /* temp_store: what a savepoint would have to put back stays in memory, and is let go with it; else it is written to a file for each message. */
     bool ok = sqlite3_open_v2 (path, &d->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (d->sql, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=8000;"
                                        "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;", NULL, NULL, NULL) == SQLITE_OK;
-    int64_t version = ok ? number (d, "SELECT value FROM counter WHERE name = 'schema'") : -1; /* -1: a new one */
-    if (ok && upgrade (d, path, &version, e) == -1) {
+    if (ok && schema_open (d->sql, &state_schema, path, e) == -1) {
         db_close (&d->head);
         return -1;
     }
-    ok = ok && sqlite3_exec (d->sql, state_schema (), NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (d->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) == SQLITE_OK;
     if (!ok) {
@@ -185,10 +157,9 @@ static int db_open (struct state **out, const struct state_backend *ops, const c
         db_close (&d->head);
         return -1;
     }
-    version = number (d, "SELECT value FROM counter WHERE name = 'schema'");
-    int64_t seq = number (d, "SELECT coalesce(max(last), (SELECT coalesce(max(seq), 0) FROM event)) FROM event_page");
-    d->open = d->open_stored = number (d, "SELECT value FROM counter WHERE name = 'open'");
-    if (version != STATE_SCHEMA || seq < 0 || d->open < 0) {
+    int64_t seq = schema_number (d->sql, "SELECT coalesce(max(last), (SELECT coalesce(max(seq), 0) FROM event)) FROM event_page");
+    d->open = d->open_stored = schema_number (d->sql, "SELECT value FROM counter WHERE name = 'open'");
+    if (seq < 0 || d->open < 0) {
         err_set (e, ERR_DAMAGED, "%s: it has no counters, or no events (not a state of assay's broker)", path);
         db_close (&d->head);
         return -1;
@@ -217,8 +188,8 @@ static int mem_open (struct state **s, const char *dir, struct err *e)
 static void db_keys (struct state *s, int64_t *sub, int64_t *step)
 {
     struct db *d = (struct db *) s;
-    *sub = number (d, "SELECT coalesce(max(key), 0) FROM submission");
-    *step = number (d, "SELECT coalesce(max(key), 0) FROM step");
+    *sub = schema_number (d->sql, "SELECT coalesce(max(key), 0) FROM submission");
+    *step = schema_number (d->sql, "SELECT coalesce(max(key), 0) FROM step");
 }
 
 /* ---- turns ---- */

@@ -245,7 +245,7 @@ int on_submit (struct ask *a, struct err *e)
         buf_add (&sub.envelope, a->m->u.submit.envelope.p, a->m->u.submit.envelope.len);
         sub.time = a->now;
         sub.expires = (int64_t) b->expires;
-        uint64_t most = (o.signer->roles & ROLE_ADMIN) ? 9 : (uint64_t) s->conf.max_priority;
+        uint64_t most = (o.signer->roles & ROLE_ADMIN) ? PRIORITIES - 1 : (uint64_t) s->conf.max_priority;
         sub.priority = (unsigned) (b->priority > most ? most : b->priority);
         char reason[256];
         (void) snprintf (reason, sizeof reason, "%.12s %.200s", sub.commit, sub.ref);

@@ -124,16 +124,6 @@ static void get_text (sqlite3_stmt *q, int i, char *out, size_t size)
     out[n] = 0;
 }
 
-static int64_t number (struct ledger *l, const char *text)
-{
-    sqlite3_stmt *q = NULL;
-    int64_t v = -1;
-    if (sqlite3_prepare_v2 (l->sql, text, -1, &q, NULL) == SQLITE_OK && sqlite3_step (q) == SQLITE_ROW)
-        v = sqlite3_column_int64 (q, 0);
-    sqlite3_finalize (q);
-    return v;
-}
-
 /* The envelope of the row with this key. 1, 0, -1 */
 static int envelope_by (struct ledger *l, enum query which, int64_t key, struct buf *envelope, struct err *e)
 {
@@ -175,7 +165,7 @@ static int tails_load (struct ledger *l, struct err *e)
         char text[128];
         (void) snprintf (text, sizeof text, "SELECT coalesce(max(tile), -2) FROM tree WHERE tile >= %lld AND tile < %lld", (long long) TILE_ID (level, 0),
                          (long long) TILE_ID (level + 1, 0));
-        int64_t last = number (l, text);
+        int64_t last = schema_number (l->sql, text);
         memset (t, 0, sizeof *t);
         if (last == -1)
             return fail (l, e, "tiles");
@@ -280,17 +270,6 @@ static int tree_catch_up (struct ledger *l, struct err *e)
     return rc == 0 ? run (l, query (l, Q_COMMIT), "commit", e) : -1;
 }
 
-/* Each step whole or not at all, whenever it is killed. */
-static bool upgrade (struct ledger *l)
-{
-    const char *text;
-    bool ok = true;
-    while (ok && (text = ledger_upgrade (number (l, "SELECT value FROM counter WHERE name = 'schema'")))) /* -1: a new one */
-        ok = sqlite3_exec (l->sql, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK && sqlite3_exec (l->sql, text, NULL, NULL, NULL) == SQLITE_OK
-             && sqlite3_exec (l->sql, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
-    return ok;
-}
-
 int ledger_open (struct ledger **out, const char *path, struct err *e)
 {
     struct ledger *l = xcalloc (1, sizeof *l);
@@ -301,9 +280,11 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
     }
     bool ok = sqlite3_open_v2 (path, &l->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
               && sqlite3_exec (l->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000;", NULL, NULL, NULL)
-                     == SQLITE_OK
-              && upgrade (l)
-              && sqlite3_exec (l->sql, ledger_schema (), NULL, NULL, NULL) == SQLITE_OK;
+                     == SQLITE_OK;
+    if (ok && schema_open (l->sql, &ledger_schema, path, e) == -1) {
+        ledger_close (&l);
+        return -1;
+    }
     for (int i = 0; ok && i < Q_COUNT; i++)
         ok = sqlite3_prepare_v3 (l->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->q[i], NULL) == SQLITE_OK;
     if (!ok) {
@@ -311,17 +292,16 @@ int ledger_open (struct ledger **out, const char *path, struct err *e)
         ledger_close (&l);
         return -1;
     }
-    int64_t version = number (l, "SELECT value FROM counter WHERE name = 'schema'"), position = number (l, "SELECT value FROM counter WHERE name = 'position'");
-    int64_t index = number (l, "SELECT coalesce(max(idx), 0) FROM verdict");
-    if (version != LEDGER_SCHEMA || position < 0 || index < 0) {
-        err_set (e, ERR_DAMAGED, "%s: schema %lld is not %d (made by another version of assay)", path, (long long) version, LEDGER_SCHEMA);
+    int64_t position = schema_number (l->sql, "SELECT value FROM counter WHERE name = 'position'"), index = schema_number (l->sql, "SELECT coalesce(max(idx), 0) FROM verdict");
+    if (position < 0 || index < 0) {
+        err_set (e, ERR_DAMAGED, "%s: it has no counters, or no verdicts (not a ledger of assay's verifier)", path);
         ledger_close (&l);
         return -1;
     }
     l->position = (uint64_t) position;
     l->index = (uint64_t) index;
-    l->roster = (uint64_t) number (l, "SELECT value FROM counter WHERE name = 'roster'");
-    l->roster_at = number (l, "SELECT value FROM counter WHERE name = 'roster_at'");
+    l->roster = (uint64_t) schema_number (l->sql, "SELECT value FROM counter WHERE name = 'roster'");
+    l->roster_at = schema_number (l->sql, "SELECT value FROM counter WHERE name = 'roster_at'");
     if (tails_load (l, e) == -1 || tree_catch_up (l, e) == -1) {
         ledger_close (&l);
         return -1;

@@ -1,7 +1,5 @@
 #include "verifier/ledger_schema.h"
 
-#include <stddef.h>
-
 /* A step's votes lie together, and the next step's beside them; place: of its result. */
 #define VOTE                                                                                                                                       \
     "(lease BLOB NOT NULL, step INTEGER NOT NULL, round INTEGER NOT NULL, worker TEXT NOT NULL, owner TEXT NOT NULL, exit_status INTEGER NOT NULL," \
@@ -9,9 +7,9 @@
     " store TEXT NOT NULL DEFAULT '', image BLOB, place INTEGER NOT NULL, PRIMARY KEY (step, round, lease)) STRICT, WITHOUT ROWID;"
 #define RESULT "(place INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;"
 
-static const char schema[] =
+static const char tables[] =
     "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT OR IGNORE INTO counter VALUES ('schema', 5), ('position', 0), ('roster', 0), ('roster_at', 0);"
+    "INSERT OR IGNORE INTO counter VALUES ('position', 0), ('roster', 0), ('roster_at', 0);"
     "CREATE TABLE IF NOT EXISTS submission (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS step (key INTEGER PRIMARY KEY, sub BLOB NOT NULL, name TEXT NOT NULL, no INTEGER NOT NULL, round INTEGER NOT NULL,"
     " sought INTEGER NOT NULL, seen INTEGER NOT NULL, closed INTEGER NOT NULL, closed_reason TEXT NOT NULL, said INTEGER NOT NULL, final INTEGER NOT NULL,"
@@ -33,24 +31,15 @@ static const char schema[] =
 static const char *const upgrades[] = {
     ("ALTER TABLE step ADD COLUMN needs INTEGER NOT NULL DEFAULT 0; ALTER TABLE step ADD COLUMN lead BLOB; ALTER TABLE step ADD COLUMN usable BLOB;"
     "ALTER TABLE step ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN inputs BLOB; ALTER TABLE vote ADD COLUMN broker TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT ''; UPDATE counter SET value = 2 WHERE name = 'schema';"),
-    ("ALTER TABLE vote ADD COLUMN image BLOB; UPDATE counter SET value = 3 WHERE name = 'schema';"),
+    "ALTER TABLE vote ADD COLUMN store TEXT NOT NULL DEFAULT '';"),
+    ("ALTER TABLE vote ADD COLUMN image BLOB;"),
     ("CREATE TABLE result (lease BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT; INSERT INTO result SELECT lease, result FROM vote ORDER BY step;"
-    "ALTER TABLE vote DROP COLUMN result; UPDATE counter SET value = 4 WHERE name = 'schema';"),
+    "ALTER TABLE vote DROP COLUMN result;"),
     ("CREATE TABLE vote5 " VOTE "CREATE TABLE result5 " RESULT
     "INSERT INTO result5 SELECT rowid, envelope FROM result ORDER BY rowid;"
     "INSERT INTO vote5 SELECT vote.lease, step, round, worker, owner, exit_status, outcome, artifact, result_id, time, inputs, broker, store, image, result.rowid"
     " FROM vote JOIN result USING (lease) ORDER BY step, round, vote.lease;"
-    "DROP TABLE vote; DROP TABLE result; ALTER TABLE vote5 RENAME TO vote; ALTER TABLE result5 RENAME TO result;"
-    "UPDATE counter SET value = 5 WHERE name = 'schema';"),
+    "DROP TABLE vote; DROP TABLE result; ALTER TABLE vote5 RENAME TO vote; ALTER TABLE result5 RENAME TO result;"),
 };
 
-const char *ledger_schema (void)
-{
-    return schema;
-}
-
-const char *ledger_upgrade (int64_t from)
-{
-    return from >= 1 && from < LEDGER_SCHEMA ? upgrades[from - 1] : NULL;
-}
+const struct schema ledger_schema = { 5, tables, upgrades };
