@@ -8,9 +8,64 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+union rights {
+    char space[CMSG_SPACE (FDS_MAX * sizeof (int))];
+    struct cmsghdr align;
+};
+
+int fds_send (int to, const void *p, size_t len, const int *fds, size_t n)
+{
+    union rights control = { { 0 } };
+    struct iovec v = { (void *) (uintptr_t) p, len };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+    if (n > FDS_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (n) {
+        m.msg_control = control.space;
+        m.msg_controllen = CMSG_SPACE (n * sizeof *fds);
+        struct cmsghdr *h = CMSG_FIRSTHDR (&m);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN (n * sizeof *fds);
+        memcpy (CMSG_DATA (h), fds, n * sizeof *fds);
+    }
+    ssize_t sent = sendmsg (to, &m, MSG_NOSIGNAL);
+    if (sent >= 0 && (size_t) sent != len)
+        errno = EMSGSIZE;
+    return sent >= 0 && (size_t) sent == len ? 0 : -1;
+}
+
+int fds_receive (int from, int *fds, size_t n)
+{
+    union rights control;
+    char one;
+    int came[FDS_MAX];
+    size_t got = 0;
+    struct iovec v = { &one, 1 };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space };
+    ssize_t r = recvmsg (from, &m, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *h = r == 1 ? CMSG_FIRSTHDR (&m) : NULL;
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+        got = (h->cmsg_len - CMSG_LEN (0)) / sizeof *came;
+        memcpy (came, CMSG_DATA (h), got * sizeof *came);
+    }
+    if (got == n && n) {
+        memcpy (fds, came, n * sizeof *fds);
+        return 0;
+    }
+    for (size_t i = 0; i < got; i++)
+        close (came[i]);
+    if (r != -1)
+        errno = EPROTO;
+    return -1;
+}
 
 void fd_close (int *fd)
 {

@@ -25,6 +25,10 @@ int file_flock (int fd, bool exclusive, int64_t timeout_ms, struct err *e);
 char *file_program (const char *name, const char *installed);
 bool file_write_all (int fd, const void *p, size_t len);                           /* retries EINTR and short writes; errno */
 bool file_read_exact (int fd, void *p, size_t len);
+/* Descriptors over a unix socket, with bytes that go in the same message. -1 with errno. */
+#define FDS_MAX 16
+int fds_send (int to, const void *p, size_t len, const int *fds, size_t n);
+int fds_receive (int from, int *fds, size_t n);                                     /* exactly n, with one byte; else -1, and none is left open */
 void fd_close (int *fd);                                                           /* for CLEANUP; -1 is fine */
 
 int64_t time_now_us (void);                                                        /* CLOCK_REALTIME, microseconds since 1970 */

@@ -26,9 +26,14 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS name (name TEXT PRIMARY KEY, artifact BLOB NOT NULL, time INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;";
 
-/* Columns that an earlier version did not have; where they are there, this fails and changes nothing. */
+/* Columns that an earlier version did not have, each whole or not at all; where they are there, this fails and changes nothing. Rows of the time
+ * before they had one are taken for new. */
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF (x)
+#define NOW_US "CAST (strftime ('%s', 'now') AS INTEGER) * 1000000"
 static const char *const upgrades[] = { "ALTER TABLE verdict ADD COLUMN idx INTEGER NOT NULL DEFAULT 0", "ALTER TABLE verdict ADD COLUMN votes TEXT NOT NULL DEFAULT ''",
-                                        "ALTER TABLE verdict ADD COLUMN time INTEGER NOT NULL DEFAULT 0", "ALTER TABLE keep ADD COLUMN until INTEGER NOT NULL DEFAULT 0" };
+                                        "ALTER TABLE verdict ADD COLUMN time INTEGER NOT NULL DEFAULT 0; UPDATE verdict SET time = " NOW_US,
+                                        "ALTER TABLE keep ADD COLUMN until INTEGER NOT NULL DEFAULT 0; UPDATE keep SET until = " NOW_US " + " TEXT (INDEX_FORGET_DAYS) " * 86400 * 1000000" };
 
 static int
 sql_fail (struct index_db *db, struct err *e, const char *what)
@@ -48,7 +53,8 @@ index_open (struct index_db **out, const char *path, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < sizeof upgrades / sizeof *upgrades; i++)
-        (void) sqlite3_exec (db->sql, upgrades[i], NULL, NULL, NULL);
+        if (sqlite3_exec (db->sql, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK)
+            (void) sqlite3_exec (db->sql, sqlite3_exec (db->sql, upgrades[i], NULL, NULL, NULL) == SQLITE_OK ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL);
     *out = db;
     return 0;
 }
@@ -249,22 +255,16 @@ index_names (struct index_db *db, struct bytes prefix, void (*fn) (void *arg, co
     sqlite3_finalize (q);
 }
 
-/* What is known of submissions and steps that nothing is here of, nor will be. Rows of an earlier version, without a time, get one first. */
+/* What is known of submissions and steps that nothing is here of, nor will be. */
 static int
 forget (struct index_db *db, int64_t now, struct err *e)
 {
-    static const char *const texts[] = {
-        "UPDATE keep SET until = ?1 + ?2 WHERE until = 0",
-        "UPDATE verdict SET time = ?1 WHERE time = 0",
-        "DELETE FROM keep WHERE until < ?1 AND submission NOT IN (SELECT submission FROM artifact) AND ?2 > 0",
-        "DELETE FROM verdict WHERE time < ?1 - ?2 AND artifact NOT IN (SELECT artifact FROM artifact) AND artifact NOT IN (SELECT artifact FROM name)",
-    };
-    int64_t age = INDEX_FORGET_US;
-    int bad = 0;
+    int64_t before = now - INDEX_FORGET_US;
 
-    for (size_t i = 0; i < sizeof texts / sizeof *texts && bad == 0; i++)
-        bad = run (db, QUERY (db, texts[i], "ii", &now, &age), "retention", e);
-    return bad;
+    if (run (db, QUERY (db, "DELETE FROM keep WHERE until < ? AND submission NOT IN (SELECT submission FROM artifact)", "i", &now), "retention", e) == -1)
+        return -1;
+    return run (db, QUERY (db, "DELETE FROM verdict WHERE time < ? AND artifact NOT IN (SELECT artifact FROM artifact) AND artifact NOT IN (SELECT artifact FROM name)", "i",
+                           &before), "retention", e);
 }
 
 int

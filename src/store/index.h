@@ -49,7 +49,8 @@ void index_names (struct index_db *db, struct bytes prefix, void (*fn) (void *ar
 /* Drop rows that retention lets go: per project and ref the newest `keep` submissions stay (a submission's own word before
  * the default), trusted ones of tags and named ones stay for ever, and whatever is younger than `young` microseconds. With them goes what
  * events said of submissions (past `until`) and artifacts (INDEX_FORGET_US after their verdict) of which nothing is here. */
-#define INDEX_FORGET_US (INT64_C (62) * 86400 * 1000000) /* twice the longest life of a submission */
+#define INDEX_FORGET_DAYS 62 /* twice the longest life of a submission */
+#define INDEX_FORGET_US ((int64_t) INDEX_FORGET_DAYS * 86400 * 1000000)
 int index_expire (struct index_db *db, uint64_t keep, int64_t now, int64_t young, size_t *dropped, struct err *e);
 void index_artifacts (struct index_db *db, void (*fn) (void *arg, const struct digest *artifact), void *arg); /* all that stay */
 

@@ -41,18 +41,10 @@ int relay_netns (const struct relay_plan *p, int to)
         if (inside_address ((unsigned) i + 1, p->t[i].inside) == -1 || (fds[n++] = inside_listen (p->t[i].inside, p->t[i].port)) == -1)
             return -1;
     }
-    char control[CMSG_SPACE (sizeof fds)] = { 0 }, one = 'n';
-    struct iovec io = { &one, 1 };
-    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE ((size_t) n * sizeof *fds) };
-    struct cmsghdr *c = CMSG_FIRSTHDR (&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN ((size_t) n * sizeof *fds);
-    memcpy (CMSG_DATA (c), fds, (size_t) n * sizeof *fds);
-    ssize_t sent = sendmsg (to, &m, MSG_NOSIGNAL);
+    int sent = fds_send (to, "n", 1, fds, (size_t) n);
     for (int i = 0; i < n; i++)
         close (fds[i]);
-    return sent == 1 ? 0 : -1;
+    return sent;
 }
 
 /* ---- the process that passes bytes on ---- */
@@ -208,25 +200,13 @@ static void serve (const struct relay_plan *p, const int *listeners, int stop, s
 
 static bool receive (const struct relay_plan *p, int from, int *netns, int listeners[RELAY_TARGETS])
 {
-    int fds[1 + RELAY_TARGETS], want = 1, got = 0;
-    char control[CMSG_SPACE (sizeof fds)] = { 0 }, one;
-    struct iovec io = { &one, 1 };
-    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    int fds[1 + RELAY_TARGETS];
+    size_t want = 1;
     struct pollfd f = { from, POLLIN, 0 };
     for (size_t i = 0; i < p->n; i++)
         want += p->t[i].at_len != 0;
-    if (poll (&f, 1, TAKE_MS) != 1 || recvmsg (from, &m, MSG_CMSG_CLOEXEC) != 1)
+    if (poll (&f, 1, TAKE_MS) != 1 || fds_receive (from, fds, want) == -1)
         return false;
-    struct cmsghdr *c = CMSG_FIRSTHDR (&m);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        got = (int) ((c->cmsg_len - CMSG_LEN (0)) / sizeof *fds);
-        memcpy (fds, CMSG_DATA (c), (size_t) got * sizeof *fds);
-    }
-    if (got != want) {
-        for (int i = 0; i < got; i++)
-            close (fds[i]);
-        return false;
-    }
     int at = 0;
     *netns = fds[at++];
     for (size_t i = 0; i < RELAY_TARGETS; i++)

@@ -34,39 +34,17 @@ static bool confine (int *stop, int *given, uid_t uid)
 
 int relay_vm_give (int to, int port)
 {
-    char one = 'p';
-    union {
-        char space[CMSG_SPACE (sizeof (int))];
-        struct cmsghdr align;
-    } control = { { 0 } };
-    struct iovec v = { &one, 1 };
-    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space };
-    struct cmsghdr *h = CMSG_FIRSTHDR (&m);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN (sizeof port);
-    memcpy (CMSG_DATA (h), &port, sizeof port);
-    return sendmsg (to, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
+    return fds_send (to, "p", 1, &port, 1);
 }
 
 /* The VM's port, once there is a VM; -1: there will be none. */
 static int take (int from, int stop)
 {
-    char one;
-    union {
-        char space[CMSG_SPACE (sizeof (int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec v = { &one, 1 };
-    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space };
     struct pollfd p[2] = { { stop, POLLIN, 0 }, { from, POLLIN, 0 } };
     int port = -1;
     while (poll (p, 2, -1) == -1 && errno == EINTR) {
     }
-    struct cmsghdr *h = p[0].revents || recvmsg (from, &m, MSG_CMSG_CLOEXEC) != 1 ? NULL : CMSG_FIRSTHDR (&m);
-    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN (sizeof port))
-        memcpy (&port, CMSG_DATA (h), sizeof port);
-    return port;
+    return p[0].revents || fds_receive (from, &port, 1) == -1 ? -1 : port;
 }
 
 static void dial (struct ferry *f, unsigned s, const struct relay_target *t, struct relay_counts *counts)

@@ -154,9 +154,9 @@ static int bwrap_open (struct sandbox *box, struct err *e)
     }
     /* What libraries take for the machine's CPUs, here and in a VM: without it they would count those of /proc/stat, which is the host's. */
     static const char *const cpus[] = { "online", "possible", "present" };
+    char text[32];
+    sandbox_cpus (box, text);
     for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
-        char text[32];
-        sandbox_cpus (box, text);
         snprintf (path, sizeof path, "%s/upper" SANDBOX_CPUS "/%s", place, cpus[i]);
         int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         if (fd == -1 || !file_write_all (fd, text, strlen (text)) || fchmod (fd, 0644) == -1)

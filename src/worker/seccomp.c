@@ -61,18 +61,21 @@ static int make (struct err *e)
     return size > 0 ? 0 : -1;
 }
 
-void seccomp_prepare (void)
+int seccomp_program (struct bytes *out, struct err *e)
 {
-    if (!program.len)
-        make (NULL);
+    if (!program.len && make (e) == -1)
+        return -1;
+    *out = buf_bytes (&program);
+    return 0;
 }
 
 int seccomp_filter_fd (struct err *e)
 {
-    if (!program.len && make (e) == -1)
+    struct bytes p;
+    if (seccomp_program (&p, e) == -1)
         return -1;
     int fd = memfd_create ("seccomp", MFD_CLOEXEC);
-    if (fd == -1 || !file_write_all (fd, program.p, program.len) || lseek (fd, 0, SEEK_SET) != 0) {
+    if (fd == -1 || !file_write_all (fd, p.p, p.len) || lseek (fd, 0, SEEK_SET) != 0) {
         err_errno (e, "seccomp: memfd");
         fd_close (&fd);
     }

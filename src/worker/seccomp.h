@@ -6,10 +6,10 @@
 #ifndef ASSAY_WORKER_SECCOMP_H
 #define ASSAY_WORKER_SECCOMP_H
 
-#include "base/err.h"
+#include "base/bytes.h"
 
-/* A memfd with the program, at its beginning; -1. */
-int seccomp_filter_fd (struct err *e);
-void seccomp_prepare (void); /* make the program ahead of the first call; it stays until the process ends */
+/* struct sock_filter[]; made at the first call, and it stays until the process ends. */
+int seccomp_program (struct bytes *program, struct err *e);
+int seccomp_filter_fd (struct err *e); /* a memfd with the program, at its beginning; -1 */
 
 #endif

@@ -79,12 +79,12 @@ static int job (const struct sandbox *box, struct buf *out, struct err *e)
         [JOB_MEMORY] = (uint64_t) box->memory, [JOB_DISK] = (uint64_t) box->disk, [JOB_FILES] = (uint64_t) c->files, [JOB_PROCESSES] = (uint64_t) c->processes,
         [JOB_NICE] = (uint64_t) c->nice, [JOB_MAX_BYTES] = box->o.max_bytes, [JOB_MAX_FILES] = vm_entries_max (c), [JOB_OUTPUT] = (uint64_t) (box->disk + VM_OUTPUT_SLACK / 2),
         [JOB_INPUTS] = box->o.inputs != NULL };
-    int filter CLEANUP (fd_close) = seccomp_filter_fd (e);
-    char **env = sandbox_env (box);
-    uint8_t program[65536];
-    ssize_t n = filter == -1 ? -1 : pread (filter, program, sizeof program, 0);
+    struct bytes filter;
     BUF (fields);
     BUF (packed);
+    if (seccomp_program (&filter, e) == -1)
+        return -1;
+    char **env = sandbox_env (box);
     for (size_t i = 0; i < JOB_NUMBER_COUNT; i++)
         le_add (&packed, numbers[i], 8);
     field (&fields, JOB_NUMBERS, buf_bytes (&packed));
@@ -94,9 +94,7 @@ static int job (const struct sandbox *box, struct buf *out, struct err *e)
     for (size_t i = 0; i < s->artifacts.n; i++)
         field (&fields, JOB_ARTIFACT, s->artifacts.v[i]);
     sandbox_env_free (env);
-    if (n <= 0 || (size_t) n == sizeof program)
-        return filter == -1 ? -1 : err_set (e, ERR_FAILED, "isolation qemu: the system call filter cannot be read");
-    field (&fields, JOB_FILTER, bytes_of (program, (size_t) n));
+    field (&fields, JOB_FILTER, filter);
     if (box->o.relay)
         network (box->o.relay, &fields);
     if (fields.len > JOB_MAX)

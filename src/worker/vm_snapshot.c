@@ -124,24 +124,9 @@ int snapshot_fill (const struct snapshot *s, int ram, int64_t size, struct buf *
 /* One command to qemu's monitor, with a descriptor or without (-1); its answer, in text. Events in between are passed over. */
 static int ask (int qmp, const char *command, int fd, struct buf *answer, struct err *e)
 {
-    struct iovec v = { (void *) (uintptr_t) command, strlen (command) };
-    union {
-        char space[CMSG_SPACE (sizeof (int))];
-        struct cmsghdr align;
-    } control = { { 0 } };
-    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
     int64_t until = time_mono_ms () + QMP_MS;
-    if (fd != -1) {
-        m.msg_control = control.space;
-        m.msg_controllen = sizeof control.space;
-        struct cmsghdr *h = CMSG_FIRSTHDR (&m);
-        h->cmsg_level = SOL_SOCKET;
-        h->cmsg_type = SCM_RIGHTS;
-        h->cmsg_len = CMSG_LEN (sizeof (int));
-        memcpy (CMSG_DATA (h), &fd, sizeof fd);
-    }
     answer->len = 0;
-    if (*command && sendmsg (qmp, &m, MSG_NOSIGNAL) == -1)
+    if (*command && fds_send (qmp, command, strlen (command), &fd, fd != -1) == -1)
         return err_errno (e, "VM: its monitor");
     for (;;) {
         const char *text = buf_str (answer);

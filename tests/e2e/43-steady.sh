@@ -2,8 +2,7 @@
 # Many steps leave the worker as it was: its memory and its descriptors do not grow with them, under bwrap or with VMs. And VMs come up while each CPU
 # of the machine is busy with something else: none hangs, none needs a second try.
 . "$(dirname "$0")/lib.sh"
-# AddressSanitizer keeps what was freed for a while: that is not the worker's memory.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
+no_quarantine
 realm --workers 1 --trusted 1
 one=$realm/worker-1
 printf '[worker]\nisolation = bwrap qemu\nemulation = yes\n[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\nnice = 0\n' >>"$one/worker.ini"

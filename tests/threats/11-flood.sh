@@ -2,8 +2,7 @@
 # A peer that asks without end and reads no answer holds up nobody, and what is kept for it is bounded.
 . "$(dirname "$0")/../e2e/lib.sh"
 PATH=$build/tests/threats:$PATH
-# AddressSanitizer keeps what was freed for a while: that is not the daemon's memory.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
+no_quarantine
 realm --workers 2 --trusted 1
 mv "$realm/worker-2" "$realm/hostile"
 up

@@ -3,8 +3,7 @@
 # grow, nobody waits, and the verifier decides everything once it goes on.
 . "$(dirname "$0")/../e2e/lib.sh"
 PATH=$build/tests/threats:$PATH
-# AddressSanitizer keeps what was freed for a while: that is not the daemon's memory.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
+no_quarantine
 realm --workers 2 --trusted 1
 printf '[limits]\nsubscriber-queue = 20\n' >>"$realm/broker/broker.ini"
 up

@@ -109,7 +109,7 @@ until as_before; do
     [ $left -gt 0 ] || fail "left: mounts $m -> $(mounts), loops $(loops), groups $(groups), processes $n -> $(processes)"
     sleep 0.1
 done
-memory_back "$free" 400
+until_true 60 memory_above $((free - 400))
 [ "$(disk)" -le $((used + 8)) ] || fail "disk is gone: $used M before, now $(disk)"
 [ "$(find "$realm/worker-1/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || fail "files of steps are left"
 echo true | step 0 after

@@ -3,8 +3,7 @@
 # turn, so that a push goes through while he asks; and whoever looks for one verdict behind all of them finds it.
 . "$(dirname "$0")/../e2e/lib.sh"
 PATH=$build/tests/threats:$PATH
-# AddressSanitizer keeps what was freed for a while: that is not the daemon's memory.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
+no_quarantine
 realm --workers 2 --trusted 1
 mv "$realm/worker-2" "$realm/hostile"
 daemons worker-1

@@ -71,7 +71,7 @@ say "nothing got out, and nothing is left"
 [ ! -e "$mark" ] || fail "a file got out of its folder"
 gone() { [ "$(find "$realm/worker-1/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ]; }
 until_true 20 gone
-memory_back "$free" 700
+until_true 60 memory_above $((free - 700))
 say "the worker goes on with a guest that is sound"
 unset ASSAY_GUEST
 vm_image

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a build can reach. By default nothing; where recipe, policy and owner all allow it: the git server of its submission, the broker and the
 # store, at their own addresses. Other ports, other addresses, other names, IPv6, the host's loopback and link-local fail, and are counted.
-# Each driver that gives builds a network must pass this: DRIVER (62-vm-network.sh).
+# Each driver that gives builds a network must pass this: DRIVER (63-vm-network.sh).
 . "$(dirname "$0")/../e2e/lib.sh"
 [ -x "$(git --exec-path)/git-daemon" ] || { echo "no git daemon"; exit 77; }
 realm --workers 1 --trusted 1

@@ -104,7 +104,7 @@ echo 1 >"$repo/fast"
 slow after
 until_true 60 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
 gone "the end of a step that ran to it"
-memory_back "$free" 500 # seven steps wrote 100 MB of memory each
+until_true 60 memory_above $((free - 500)) # seven steps wrote 100 MB of memory each
 kill "$one_pid"
 wait "$one_pid" || true
 [ -z "$(find /sys/fs/cgroup -type d -name "assay-$key" 2>/dev/null)" ] || fail "control groups of a worker that ended"

@@ -4,7 +4,9 @@
 #include "base/log.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,4 +164,45 @@ Test (buf, room_for_nothing_is_a_place)
     buf_add (&b, NULL, 0);
     buf_adds (&b, "x");
     cr_assert_str_eq (buf_str (&b), "x");
+}
+
+static int open_fds (void)
+{
+    int n = 0;
+    DIR *d = opendir ("/proc/self/fd");
+    while (d && readdir (d))
+        n++;
+    closedir (d);
+    return n;
+}
+
+/* As many descriptors come as were asked for, or none stays open, whatever a peer sends. */
+Test (base, descriptors_come_as_asked_for_or_not_at_all)
+{
+    static const struct {
+        const char *bytes;
+        size_t sent, wanted;
+        int rc;
+    } cases[] = { { "n", 1, 1, 0 }, { "n", 3, 3, 0 }, { "n", FDS_MAX, FDS_MAX, 0 }, { "n", 2, 1, -1 }, { "n", 1, 2, -1 }, { "n", 0, 1, -1 }, { "n", 3, FDS_MAX, -1 }, { "", 0, 1, -1 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int pair[2], fds[FDS_MAX], got[FDS_MAX];
+        cr_assert_eq (socketpair (AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        for (size_t k = 0; k < FDS_MAX; k++)
+            cr_assert ((fds[k] = dup (pair[0])) != -1);
+        int before = open_fds ();
+        if (*cases[i].bytes)
+            cr_assert_eq (fds_send (pair[0], cases[i].bytes, 1, fds, cases[i].sent), 0);
+        else
+            shutdown (pair[0], SHUT_WR);
+        cr_assert_eq (fds_receive (pair[1], got, cases[i].wanted), cases[i].rc, "row %zu", i);
+        cr_assert_eq (open_fds (), before + (cases[i].rc == 0 ? (int) cases[i].wanted : 0), "row %zu", i);
+        for (size_t k = 0; cases[i].rc == 0 && k < cases[i].wanted; k++)
+            cr_assert_eq (close (got[k]), 0);
+        for (size_t k = 0; k < FDS_MAX; k++)
+            close (fds[k]);
+        close (pair[0]);
+        close (pair[1]);
+    }
+    int fd = 0;
+    cr_assert_eq (fds_send (fd, "n", 1, &fd, FDS_MAX + 1), -1);
 }

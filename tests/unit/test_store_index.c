@@ -154,7 +154,7 @@ Test (store_index, rows_without_a_time_get_one)
                                      "INSERT INTO verdict VALUES (x'01', 'a', 'p', x'02', 1); INSERT INTO keep VALUES (x'01', 3);", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close (sql);
     cr_assert_eq (index_open (&db, path, &e), 0, "%s", e.msg);
-    int64_t now = 3 * INDEX_FORGET_US;
+    int64_t now = time_now_us ();
     cr_assert_eq (index_expire (db, 2, now, 0, &dropped, &e), 0, "%s", e.msg);
     cr_assert (rows (path, "keep") == 1 && rows (path, "verdict") == 1);
     cr_assert_eq (index_expire (db, 2, now + INDEX_FORGET_US + 1, 0, &dropped, &e), 0);
