@@ -34,7 +34,7 @@ static void enter (struct msg *m)
     BUF (raw);
     m->u.roster_entry.seq = ++w.seq;
     m->u.roster_entry.prev = roster_last (w.roster);
-    m->u.roster_entry.time = (uint64_t) NOW - 1000 + w.seq;
+    m->u.roster_entry.time = (uint64_t) NOW - 1000 + w.seq + (m->u.roster_entry.kind == ENTRY_REVOKE ? UINT64_C (1000000000) : 0);
     msg_encode (m, &body);
     envelope_sign (TYPE_ROSTER, buf_bytes (&body), &w.root, &raw);
     cr_assert_eq (roster_add (w.roster, buf_bytes (&raw), &e), 0, "%s", e.msg);
@@ -431,6 +431,83 @@ Test (judge, a_restart_at_every_position_says_the_same, .timeout = 120)
         buf_release (&payload[i]);
     drop_world ();
     cr_assert_eq (file_remove_tree (dir, &e), 0);
+}
+
+#define CAST 7
+
+struct cast { /* votes in the order in which they came, the first as event 2 */
+    struct digest id;
+    struct buf submission, payload[CAST];
+    int who[CAST];
+};
+
+/* A ledger that got the votes for which `take` has its bit. */
+static struct ledger *ledger_of (const struct cast *c, unsigned take)
+{
+    struct ledger *l = open_ledger (":memory:");
+    apply (l, 1, "submitted", &c->id, -1, buf_bytes (&c->submission));
+    for (unsigned i = 0; i < CAST; i++)
+        if (take >> i & 1)
+            apply (l, 2 + i, "artifact-completed", &c->id, c->who[i], buf_bytes (&c->payload[i]));
+    return l;
+}
+
+/* Whatever was voted under whatever policy, and whoever is revoked since whenever: what is decided again is what would have been decided had those
+ * votes never come, and they are refused when they come after the revocation. */
+Test (judge, revoked_votes_vanish, .timeout = 300)
+{
+    static const char *const said[] = { "a", "a", "a", "b", "" };
+    unsigned seed = 3, changed = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        struct cast c = { .who = { 0 } };
+        struct err e = ERR_INIT;
+        char name[8];
+        make_world ();
+        struct policy_words words = { .agree = 1 + round % 3, .trusted = round / 3 % 2 ? POLICY_TRUSTED_REQUIRED : 0,
+                                      .dissent = round / 6 % 2 ? POLICY_DISSENT_TOLERATE : POLICY_DISSENT_BLOCK, .max = 3 + round % 2 };
+        c.id = make_submission (&words, &c.submission);
+        for (unsigned i = 0; i < CAST; i++) {
+            seed = seed * 1103515245u + 12345u;
+            c.who[i] = (int) (seed >> 12) % WORKERS;
+            make_payload (&c.id, c.who[i], said[(seed >> 16) % 5], GOOD, i, &c.payload[i]);
+        }
+        struct ledger *l = ledger_of (&c, ~0u);
+        struct ledger_step before = step_of (l, &c.id);
+        struct judge j = judge_on (l);
+        unsigned first = round % CAST, gone = 0; /* the worker's votes from this one on */
+        for (unsigned i = first; i < CAST; i++)
+            gone |= c.who[i] == c.who[first] ? 1u << i : 0;
+        snprintf (name, sizeof name, "w%d", c.who[first]);
+        struct msg m = MSG_INIT (roster_entry, 0);
+        m.u.roster_entry.kind = ENTRY_REVOKE;
+        m.u.roster_entry.by = bytes_str ("root");
+        m.u.roster_entry.name = bytes_str (name);
+        m.u.roster_entry.since = (uint64_t) NOW + 120000000 + (2 + first) * 1000;
+        enter (&m);
+        for (int more = 1; more == 1;) {
+            cr_assert_eq (ledger_begin (l, &e), 0, "%s", e.msg);
+            more = judge_revoked (&j, NOW + INT64_C (2000000000), &e);
+            cr_assert_neq (more, -1, "%s", e.msg);
+            cr_assert_eq (ledger_commit (l, &e), 0, "%s", e.msg);
+        }
+        struct ledger *never = ledger_of (&c, ~gone), *late = ledger_of (&c, ~0u);
+        struct ledger_step now = step_of (l, &c.id), other[] = { step_of (never, &c.id), step_of (late, &c.id) };
+        for (int i = 0; i < 2; i++)
+            cr_assert (now.state == other[i].state && now.final == other[i].final && now.support == other[i].support && now.against == other[i].against
+                           && now.votes == other[i].votes && digest_eq (&now.outcome, &other[i].outcome) && digest_eq (&now.lead, &other[i].lead),
+                       "round %u: %s with %u for it and %u against, not %s with %u and %u", round, step_state_name ((enum step_state) now.state), now.support, now.against,
+                       step_state_name ((enum step_state) other[i].state), other[i].support, other[i].against);
+        changed += now.state != before.state;
+        cr_assert (now.state == before.state || !digest_eq (&now.verdict, &before.verdict), "round %u: another state, and no verdict that supersedes the old", round);
+        ledger_close (&l);
+        ledger_close (&never);
+        ledger_close (&late);
+        for (unsigned i = 0; i < CAST; i++)
+            buf_release (&c.payload[i]);
+        buf_release (&c.submission);
+        drop_world ();
+    }
+    cr_assert (changed > 15, "%u of the verdicts changed", changed);
 }
 
 /* A vote after the last word: where dissent blocks it is no last word any more, where it is tolerated a new one says so; a challenge that
