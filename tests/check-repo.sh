@@ -43,7 +43,7 @@ allowed() {
     src/worker) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/link.h source/git.h source/recipe.h worker/' ;;
     src/worker/guest) echo 'worker/guest/' ;;
     src/verifier) echo 'base/ proto/ auth/ store/client.h store/manifest.h verifier/' ;;
-    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/link.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h lab/lab.h broker/schedule.h cli/' ;;
+    src/cli) echo 'base/ proto/ auth/ store/client.h store/manifest.h store/link.h store/cas.h source/git.h source/recipe.h verifier/rule.h verifier/tlog.h verifier/note.h verifier/checkpoint.h lab/lab.h broker/draw.h cli/' ;;
     src/lab) echo 'base/ proto/ auth/ store/client.h store/manifest.h source/git.h source/recipe.h worker/agent.h worker/report.h worker/runner.h lab/' ;;
     esac
 }

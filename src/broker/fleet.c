@@ -7,9 +7,6 @@
 #include "broker/server.h"
 
 #define ERROR_PAUSE_MS 10000
-#define STRIKES_FREE 3u     /* this many declined or unanswered leases in a row, and a worker gets none for a while */
-#define STRIKE_PAUSE_MS INT64_C (10000)
-#define STRIKE_PAUSE_MAX_MS INT64_C (600000)
 
 /* ---- who is there ---- */
 
@@ -127,8 +124,7 @@ static void avoid (struct server *s, int64_t step, const char *worker, int64_t m
     (void) snprintf (v->worker, sizeof v->worker, "%s", worker);
 }
 
-/* It did not do what it took: the third time in a row costs it its turns for a while, and each further time twice as long. Nothing else
- * is made of it: what it does after that counts as anybody's does. */
+/* It did not do what it took: again and again, and that costs it its turns for a while. */
 static int strike (struct server *s, const struct context *c, const struct lease_row *l, struct err *e)
 {
     struct strikes *k = NULL;
@@ -141,11 +137,9 @@ static int strike (struct server *s, const struct context *c, const struct lease
         memset (k, 0, sizeof *k);
         (void) snprintf (k->worker, sizeof k->worker, "%s", l->worker);
     }
-    if (++k->n < STRIKES_FREE)
+    int64_t pause = schedule_pause (++k->n, s->conf.sideline);
+    if (!pause)
         return 0;
-    unsigned doubled = k->n - STRIKES_FREE;
-    int64_t pause = doubled > 6 ? STRIKE_PAUSE_MAX_MS : STRIKE_PAUSE_MS << doubled;
-    pause = pause > STRIKE_PAUSE_MAX_MS ? STRIKE_PAUSE_MAX_MS : pause;
     k->until = now + pause;
     char why[128];
     (void) snprintf (why, sizeof why, "%u leases in a row declined or never answered: none for %lld s", k->n, (long long) (pause / 1000));

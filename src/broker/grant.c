@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "broker/schedule.h"
+#include "broker/draw.h"
 #include "broker/server.h"
 
 #define WINDOW 64u          /* steps looked at from one place of the queue */
@@ -54,6 +54,7 @@ struct plan { /* a step that is to be leased, opened */
     bool early;                /* an input is not trusted yet */
     struct owners used;        /* that have a lease of it or a vote on it, or have read its artifact */
     bool trusted;              /* a trusted worker is among its leases */
+    uint64_t leases;           /* that it ever had */
     unsigned images[STEP_IMAGES]; /* how many open leases and votes each image of the step has */
     struct {
         struct owners open, voted;
@@ -115,12 +116,15 @@ struct looking {
     struct owners *any, *open, *voted;
     int64_t since;
     bool *trusted;
+    uint64_t *leases;
     unsigned *images;
 };
 
 static int look_lease (void *arg, const struct lease_row *l)
 {
     struct looking *x = arg;
+    if (x->leases)
+        ++*x->leases;
     if (x->any && l->issued >= x->since)
         owners_add (x->any, l->owner);
     /* Its votes of then do not count any more: the owner may come again, with another worker. */
@@ -203,28 +207,22 @@ static int plan_kin (struct server *s, struct plan *p, struct err *e)
 
 static int plan_owners (struct server *s, struct plan *p, struct err *e)
 {
-    struct looking x = { .s = s, .p = p, .open = &p->used, .voted = &p->used, .trusted = &p->trusted, .images = p->images };
+    struct looking x = { .s = s, .p = p, .open = &p->used, .voted = &p->used, .trusted = &p->trusted, .leases = &p->leases, .images = p->images };
     if (state_leases_of (s->state, p->c.step.key, look_lease, &x, e) == -1)
         return -1;
     return p->body.u.submission_body.steps.n > 1 ? plan_kin (s, p, e) : 0;
 }
 
-/* May the owner read what the step reads? Not while its own vote on it is open; and, while it is not trusted, only if it has voted already or
- * never could: so that reading costs no step a voter. *voted: it has voted on all of it. */
+/* May the owner read what the step reads? *voted: it has voted on all of it. */
 static bool may_read (const struct server *s, const struct plan *p, const char *owner, bool *voted)
 {
-    *voted = true;
-    for (size_t i = 0; i < p->all_count && i < 64; i++) {
-        if (!p->need[i].step)
-            continue;
-        bool this = owners_has (&p->need[i].voted, owner);
-        if (owners_has (&p->need[i].open, owner))
-            return false;
-        *voted = *voted && this;
-        if (p->early && !this && roster_owner_fits (realm_roster (s->rl), owner, p->body.u.submission_body.project, &p->need[i].step->labels))
-            return false;
-    }
-    return true;
+    struct stake v[64];
+    size_t n = 0;
+    for (size_t i = 0; i < p->all_count && i < 64; i++)
+        if (p->need[i].step)
+            v[n++] = (struct stake){ .open = owners_has (&p->need[i].open, owner), .voted = owners_has (&p->need[i].voted, owner),
+                                     .could = p->early && roster_owner_fits (realm_roster (s->rl), owner, p->body.u.submission_body.project, &p->need[i].step->labels) };
+    return schedule_may_read (v, n, p->early, voted);
 }
 
 /* The image with the fewest leases and votes; among equals, chance. So the lineages of a step are as many as its voters allow. */
@@ -287,9 +285,9 @@ static int draw_event (struct server *s, const struct plan *p, const struct dema
 {
     struct msg m = MSG_INIT (draw, 0);
     struct msg_draw *b = &m.u.draw;
-    size_t most = n < 512 ? n : 512;
-    struct bytes *fit CLEANUP (free_ptr) = xcalloc (most, sizeof *fit), names[128];
-    char (*text)[140] = xcalloc (most, sizeof *text);
+    size_t most = n < DRAW_FIT_MAX ? n : DRAW_FIT_MAX;
+    struct bytes *fit CLEANUP (free_ptr) = xcalloc (most, sizeof *fit), names[DRAW_PICKED_MAX];
+    char (*text)[DRAW_LINE] = xcalloc (most, sizeof *text);
     BUF (payload);
     memcpy (b->seed.b, chance->seed, 32);
     b->places = d->places;
@@ -297,12 +295,12 @@ static int draw_event (struct server *s, const struct plan *p, const struct dema
     b->fit.v = fit;
     for (size_t i = 0; i < n && b->fit.n < most; i++)
         if (schedule_fits (&c[i], d)) {
-            (void) snprintf (text[b->fit.n], sizeof *text, "%s %s %s%s", c[i].name, c[i].owner, c[i].trusted ? "trusted" : "maybe", c[i].prefer ? " first" : "");
+            draw_line (&c[i], text[b->fit.n]);
             fit[b->fit.n] = bytes_str (text[b->fit.n]);
             b->fit.n++;
         }
     b->picked.v = names;
-    for (size_t i = 0; i < count && i < 128; i++)
+    for (size_t i = 0; i < count && i < DRAW_PICKED_MAX; i++)
         names[b->picked.n++] = bytes_str (c[picked[i]].name);
     msg_encode (&m, &payload);
     char why[96];
@@ -435,7 +433,7 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
             avoided[d.avoid_count++] = s->avoid[i].worker;
     candidates (s, p, c);
     qsort (c, n, sizeof *c, by_name); /* so that the draw does not depend on who came first */
-    randombytes_buf (chance.seed, sizeof chance.seed);
+    draw_seed (&p->c.sub.id, bytes_str (p->c.step.name), p->leases, chance.seed);
     count = schedule_pick (c, n, &d, schedule_chance, &chance, picked);
     if (count && draw_event (s, p, &d, &chance, c, n, picked, count, e) == -1)
         goto out;

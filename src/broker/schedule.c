@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAUSE_AFTER 3u /* times in a row */
+#define PAUSE_MOST 60  /* times the first pause */
+
 static bool listed (const char *s, const char *const *v, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -15,6 +18,25 @@ bool schedule_fits (const struct candidate *c, const struct demand *d)
 {
     return c->suits && c->credit && policy_isolation_ok (d->isolation, c->isolation) && (d->network != NETWORK_REALM || c->network == NETWORK_REALM) && (!c->cpus || d->cpus <= c->cpus) && (!c->memory || d->memory <= c->memory)
            && (!c->disk || d->disk <= c->disk) && !listed (c->owner, d->used, d->used_count) && !listed (c->name, d->avoid, d->avoid_count);
+}
+
+bool schedule_may_read (const struct stake *v, size_t n, bool early, bool *voted)
+{
+    *voted = true;
+    for (size_t i = 0; i < n; i++) {
+        *voted = *voted && v[i].voted;
+        if (v[i].open || (early && v[i].could && !v[i].voted))
+            return false;
+    }
+    return true;
+}
+
+int64_t schedule_pause (unsigned times, int64_t first)
+{
+    unsigned doubled = times < PAUSE_AFTER ? 0 : times - PAUSE_AFTER;
+    if (times < PAUSE_AFTER)
+        return 0;
+    return doubled < 6 && (1 << doubled) < PAUSE_MOST ? first << doubled : PAUSE_MOST * first;
 }
 
 /* One worker of a random owner among the candidates still open; n if there is none. */

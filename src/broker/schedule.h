@@ -33,6 +33,20 @@ struct demand {             /* a step */
 };
 
 bool schedule_fits (const struct candidate *c, const struct demand *d);
+
+/* May an owner get a lease that reads what other steps gave? v: what it has to do with each of those, also with those that are read through others. Not
+ * while a vote of its own is open on one: it could copy what it reads. And as long as one is not trusted (early), only if it has voted on all of them
+ * already, but for those it never could vote on: else reading would cost a step a voter. *voted: it has voted on each; such owners come first. */
+struct stake {
+    bool open, voted;       /* it has an open lease of the step; it has a vote on it that counts */
+    bool could;             /* by the roster it may build the step */
+};
+bool schedule_may_read (const struct stake *v, size_t n, bool early, bool *voted);
+
+/* How long a worker gets no leases that did not do what it took `times` times in a row, in units of `first`: nothing for the first two times, then
+ * `first`, and each further time twice as long, at most 60 times `first`. Nothing else is made of it: no decision asks what a worker did before. */
+int64_t schedule_pause (unsigned times, int64_t first);
+
 /* Picks at most d->places candidates into out (indices); returns how many. random (arg, n) gives 0..n-1 uniformly. */
 size_t schedule_pick (const struct candidate *c, size_t n, const struct demand *d, uint32_t (*random) (void *arg, uint32_t n), void *arg, size_t *out);
 

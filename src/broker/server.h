@@ -21,7 +21,7 @@
 
 struct broker_conf {
     char *listen, *events, *state, *level;
-    int64_t error_cap, silence, lease_time, lease_grace, max_log, max_upload, max_queue, max_each, max_priority, free_floor, decline_pause, event_hwm;
+    int64_t error_cap, silence, lease_time, lease_grace, max_log, max_upload, max_queue, max_each, max_priority, free_floor, decline_pause, sideline, event_hwm;
 };
 
 struct route {                  /* a peer's connection */

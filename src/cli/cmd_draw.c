@@ -1,74 +1,18 @@
-/* assay draw: who got a step's leases, computed again from the logged seed and the workers that could get them. */
+/* assay draw: who got a step's leases, computed again from the submission's id and the workers that could get them. */
 #include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "broker/schedule.h"
+#include "broker/draw.h"
 #include "cli/cli.h"
 
-#define FIT_MAX 512u
-#define PICKED_MAX 128u
-
 struct check {
-    struct digest id;
-    const char *step;
+    struct draw_log log;
     bool json;
     struct cli *c;
-    size_t draws, wrong;
-    char (*due)[64];          /* picked, and not leased yet */
-    size_t due_count;
 };
-
-/* "NAME OWNER TRUST[ first]", as the broker logged it. words: 4 of 64 bytes. */
-static bool candidate_of (struct bytes text, char words[4][64], struct candidate *c)
-{
-    size_t n = 0, at = 0;
-    memset (words, 0, 4 * sizeof *words);
-    for (size_t i = 0; i <= text.len; i++) {
-        if (i < text.len && text.p[i] != ' ')
-            continue;
-        if (n == 4 || i == at || !bytes_copy (bytes_of (text.p + at, i - at), words[n], sizeof *words))
-            return false;
-        n++;
-        at = i + 1;
-    }
-    if (n < 3 || !name_valid (words[0]) || !name_valid (words[1]) || (strcmp (words[2], "trusted") && strcmp (words[2], "maybe")) || (n == 4 && strcmp (words[3], "first")))
-        return false;
-    *c = (struct candidate){ .name = words[0], .owner = words[1], .trusted = !strcmp (words[2], "trusted"), .isolation = ISOLATION_QEMU, .credit = 1, .suits = true,
-                             .prefer = n == 4 };
-    return true;
-}
-
-/* NULL if the picks follow from the seed, or what is wrong. */
-static const char *follows (const struct msg_draw *d)
-{
-    char (*words)[4][64] = xcalloc (d->fit.n, sizeof *words);
-    struct candidate *c = xcalloc (d->fit.n, sizeof *c);
-    size_t *picked = xcalloc (d->fit.n, sizeof *picked), count = 0;
-    struct chance chance = { .drawn = 0 };
-    struct demand demand = { .places = (size_t) d->places, .needs_trusted = d->needs_trusted != 0, .isolation = ISOLATION_NONE, .network = NETWORK_NONE };
-    const char *wrong = d->fit.n == FIT_MAX ? "too many workers to log: it cannot be computed again" : d->places > PICKED_MAX ? "more places than there can be" : NULL;
-    for (size_t i = 0; i < d->fit.n && !wrong; i++)
-        if (!candidate_of (d->fit.v[i], words[i], &c[i]))
-            wrong = "a worker that is logged in another form";
-        else if (i && strcmp (c[i - 1].name, c[i].name) >= 0)
-            wrong = "its workers are not in order";
-    if (!wrong) {
-        memcpy (chance.seed, d->seed.b, sizeof chance.seed);
-        count = schedule_pick (c, d->fit.n, &demand, schedule_chance, &chance, picked);
-        if (count != d->picked.n)
-            wrong = "another number of workers follows from its seed";
-        for (size_t i = 0; i < count && !wrong; i++)
-            if (!bytes_eqs (d->picked.v[i], c[picked[i]].name))
-                wrong = "other workers follow from its seed";
-    }
-    free (words);
-    free (c);
-    free (picked);
-    return wrong;
-}
 
 static void show (struct check *k, const struct msg_event *ev, const struct msg_draw *d, const char *wrong)
 {
@@ -105,38 +49,37 @@ static void on_draw (struct check *k, const struct msg_event *ev)
     struct msg m;
     struct err e = ERR_INIT;
     static const struct msg_draw none = { 0 };
-    k->draws++;
     if (msg_decode_as (ev->payload, MSG_draw, &m, &e) == -1) {
-        k->wrong++;
-        show (k, ev, &none, "its record is malformed");
+        show (k, ev, &none, draw_log_broken (&k->log));
         return;
     }
-    const struct msg_draw *d = &m.u.draw;
-    const char *wrong = follows (d);
-    k->wrong += wrong != NULL;
-    show (k, ev, d, wrong);
-    free (k->due);
-    k->due = xcalloc (d->picked.n + 1, sizeof *k->due);
-    k->due_count = 0;
-    for (size_t i = 0; i < d->picked.n; i++)
-        k->due_count += bytes_copy (d->picked.v[i], k->due[k->due_count], sizeof *k->due);
+    show (k, ev, &m.u.draw, draw_log_drawn (&k->log, &m.u.draw));
     msg_release (&m);
 }
 
 static void on_lease (struct check *k, const struct msg_event *ev)
 {
-    for (size_t i = 0; i < k->due_count; i++)
-        if (bytes_eqs (ev->worker, k->due[i])) {
-            memmove (k->due[i], k->due[--k->due_count], sizeof *k->due);
-            return;
-        }
-    k->wrong++;
+    const char *wrong = draw_log_leased (&k->log, ev->worker);
+    if (!wrong)
+        return;
     BUF (name);
     text_clean (ev->worker, false, &name);
     if (k->json)
-        printf ("{\"seq\":%llu,\"worker\":\"%s\",\"follows\":false,\"reason\":\"a lease that no draw gave\"}\n", (unsigned long long) ev->seq, name_valid (buf_str (&name)) ? buf_str (&name) : "?");
+        printf ("{\"seq\":%llu,\"worker\":\"%s\",\"follows\":false,\"reason\":\"%s\"}\n", (unsigned long long) ev->seq, name_valid (buf_str (&name)) ? buf_str (&name) : "?", wrong);
     else
-        printf ("event %llu: %s got a lease that no draw gave\n", (unsigned long long) ev->seq, buf_str (&name));
+        printf ("event %llu: %s: %s\n", (unsigned long long) ev->seq, buf_str (&name), wrong);
+}
+
+static void on_end (struct check *k)
+{
+    char first[64] = "?";
+    if (k->log.due_count && name_valid (k->log.due[0]))
+        (void) snprintf (first, sizeof first, "%s", k->log.due[0]);
+    const char *wrong = draw_log_end (&k->log);
+    if (wrong && k->json)
+        printf ("{\"worker\":\"%s\",\"follows\":false,\"reason\":\"%s\"}\n", first, wrong);
+    else if (wrong)
+        printf ("%s: %s\n", first, wrong);
 }
 
 /* All events of the submission's step that we may see. */
@@ -153,10 +96,12 @@ static int read_log (struct check *k, struct client *broker, struct err *e)
         for (size_t i = 0; rc == 0 && i < m.u.events.events.n; i++) {
             struct msg x;
             rc = msg_decode_as (m.u.events.events.v[i], MSG_event, &x, e);
-            if (rc == -1)
+            if (rc == -1) {
+                err_wrap (e, "an event of the broker's log is damaged, from %llu on", (unsigned long long) from);
                 break;
+            }
             const struct msg_event *ev = &x.u.event;
-            if (digest_eq (&ev->id, &k->id) && bytes_eqs (ev->step, k->step)) {
+            if (digest_eq (&ev->id, &k->log.id) && bytes_eqs (ev->step, k->log.step)) {
                 if (bytes_eqs (ev->kind, "drawn"))
                     on_draw (k, ev);
                 else if (bytes_eqs (ev->kind, "leased"))
@@ -189,16 +134,17 @@ int cmd_draw (struct cli *c, int argc, char **argv)
     struct realm *CLEANUP (realm_close) rl = NULL;
     struct client *CLEANUP (client_close) broker = NULL;
     char step[64], worker[64];
-    if (cli_realm (c, &rl, &e) == -1 || cli_client (c, rl, ROLE_BROKER, &broker, &e) == -1 || cli_step (broker, argv[optind], &k.id, step, worker, &e) == -1)
+    if (cli_realm (c, &rl, &e) == -1 || cli_client (c, rl, ROLE_BROKER, &broker, &e) == -1 || cli_step (broker, argv[optind], &k.log.id, step, worker, &e) == -1)
         return cli_fail ("draw", &e);
     if (!*step)
         return cli_usage ("draw", "%s: names no step (assay draw ID/STEP; `assay status ID` lists them)", argv[optind]);
-    k.step = step;
+    k.log.step = step;
     int rc = read_log (&k, broker, &e);
-    free (k.due);
-    if (rc == 0 && k.wrong)
-        rc = err_set (&e, ERR_DAMAGED, "%zu of the step's %zu draws and leases do not follow (its broker chose; see above)", k.wrong, k.draws);
-    else if (rc == 0 && !k.draws)
+    if (rc == 0)
+        on_end (&k);
+    if (rc == 0 && k.log.wrong)
+        rc = err_set (&e, ERR_DAMAGED, "%s: %zu of its draws and leases do not follow (its broker chose; see above)", step, k.log.wrong);
+    else if (rc == 0 && !k.log.draws)
         rc = err_set (&e, ERR_UNTRUSTED, "%s was not drawn yet", step);
     return rc == -1 ? cli_fail ("draw", &e) : 0;
 }

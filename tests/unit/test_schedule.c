@@ -132,6 +132,61 @@ Test (schedule, a_draw_follows_from_its_seed)
         cr_assert (hits[i] > 100, "%s was drawn first %u times of 6000", names[i], hits[i]);
 }
 
+/* ---- who may read ---- */
+
+/* An owner and one step that is read: written down apart. */
+Test (schedule, who_may_read)
+{
+    static const struct {
+        bool open, voted, could, early, may;
+        const char *what;
+    } rows[] = {
+        { true, false, true, false, false, "trusted, and its vote is open again: it is challenged" },
+        { true, false, true, true, false, "its vote is open" },
+        { true, false, false, true, false, "its vote is open, and the roster has changed since" },
+        { true, false, false, false, false, "the same, once it is trusted" },
+        { true, true, true, true, false, "one of its workers has voted, the vote of another is open" },
+        { true, true, true, false, false, "the same, once it is trusted" },
+        { true, true, false, true, false, "" },
+        { true, true, false, false, false, "" },
+        { false, true, true, true, true, "it has voted" },
+        { false, true, true, false, true, "" },
+        { false, true, false, true, true, "" },
+        { false, true, false, false, true, "" },
+        { false, false, true, true, false, "it could vote yet" },
+        { false, false, false, true, true, "it never could" },
+        { false, false, true, false, true, "what is trusted is no secret" },
+        { false, false, false, false, true, "" },
+    };
+    cr_assert_eq (sizeof rows / sizeof *rows, 16, "each case once");
+    for (size_t i = 0; i < 16; i++) {
+        const struct stake own = { rows[i].open, rows[i].voted, rows[i].could }, fine[] = { { false, true, true }, { false, true, false } };
+        bool voted;
+        cr_assert_eq (schedule_may_read (&own, 1, rows[i].early, &voted), rows[i].may, "row %zu: %s", i, rows[i].what);
+        cr_assert (!rows[i].may || voted == rows[i].voted);
+        for (size_t at = 0; at < 3; at++) { /* wherever it stands among others that are fine: one that must not be read is enough */
+            struct stake v[3] = { fine[0], fine[1], fine[0] };
+            v[at] = own;
+            cr_assert_eq (schedule_may_read (v, 3, rows[i].early, &voted), rows[i].may, "row %zu, the %zu. of 3: %s", i, at + 1, rows[i].what);
+            cr_assert (!rows[i].may || voted == rows[i].voted, "row %zu", i);
+        }
+    }
+}
+
+/* ---- those that do not do what they took ---- */
+
+Test (schedule, pauses_double_and_have_an_end)
+{
+    static const int64_t times[] = { 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60 }, firsts[] = { 1, 1000, 10000, INT64_C (86400000) };
+    for (size_t f = 0; f < sizeof firsts / sizeof *firsts; f++) {
+        for (unsigned n = 0; n < sizeof times / sizeof *times; n++)
+            cr_assert_eq (schedule_pause (n, firsts[f]), times[n] * firsts[f], "%u times in a row", n);
+        for (unsigned n = 12; n < 300; n++)
+            cr_assert_eq (schedule_pause (n, firsts[f]), 60 * firsts[f]);
+        cr_assert_eq (schedule_pause (UINT32_MAX, firsts[f]), 60 * firsts[f]);
+    }
+}
+
 /* ---- turns ---- */
 
 struct queue { /* of one priority, as the broker keeps it: what is queued, what each has taken */
