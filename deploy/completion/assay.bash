@@ -37,7 +37,7 @@ _assay() {
     esac
     case $command in
     '') options='--dir --timeout --help --version init up token enrol who revoke policy push flush hook watch status log get cancel retry challenge draw attest diff verify audit image store worker lab' ;;
-    init) options='--workers --trusted --passphrase'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
+    init) options='--workers --trusted --isolation --passphrase'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -d -- "$cur")); return; } ;;
     up) COMPREPLY=($(compgen -d -- "$cur")); return ;;
     token) options='--role --name --owner --trust --project --label --endpoint --events --expires' ;;
     enrol) options='-' ;;

@@ -19,6 +19,7 @@ enum port { PORT_IDP, PORT_BROKER, PORT_EVENTS, PORT_STORE, PORT_VERIFIER };
 struct plan {
     const char *dir;
     int64_t workers, trusted;
+    const char *isolation; /* of its workers */
     char *pass;          /* of the root key; NULL: none */
     char endpoint[PORTS][64];
 };
@@ -73,9 +74,11 @@ static int make_workers (struct idp *idp, const struct rootinfo *root, const str
         snprintf (name, sizeof name, "worker-%d", (int) i);
         snprintf (owner, sizeof owner, "owner-%d", (int) i);
         struct member m = { .who = { .name = name, .owner = owner, .roles = ROLE_WORKER, .trusted = i <= p->trusted }, .folder = name, .ini = "worker.ini" };
-        m.text = xstrdup ("[worker]\n; this realm's repositories may lie on this machine\nfile-urls = yes\n"
-                          "; a VM for each step where this machine and the step's image can have one, else namespaces\n"
-                          "isolation = qemu bwrap\n");
+        m.text = xasprintf ("[worker]\n; this realm's repositories may lie on this machine\nfile-urls = yes\n"
+                            "; what steps run in: qemu, a VM for each; bwrap, namespaces of this machine's kernel; a list of both: the first that can be had\n"
+                            "isolation = %s\n"
+                            "; where KVM does not work VMs are emulated: as safe, and slow; `no` refuses instead\n"
+                            "emulation = yes\n", p->isolation);
         int rc = make_member (idp, root, p, &m, e);
         free (m.text);
         if (rc == -1)
@@ -141,6 +144,22 @@ static int make_realm (const struct plan *p, struct err *e)
     return rc == 0 ? copy_rosters (idp, p, e) : -1;
 }
 
+/* A list of drivers, as in worker.ini; not `none`, which isolates nothing. */
+static bool drivers (const char *list)
+{
+    size_t n = 0;
+    for (;; n++) {
+        char word[16];
+        list += strspn (list, " ,");
+        size_t len = strcspn (list, " ,");
+        if (!len)
+            return n > 0;
+        if (!bytes_copy (bytes_of (list, len), word, sizeof word) || (strcmp (word, "qemu") && strcmp (word, "bwrap")) || n == 2)
+            return false;
+        list += len;
+    }
+}
+
 static bool number (const char *s, int64_t max, int64_t *out)
 {
     char *end;
@@ -151,8 +170,8 @@ static bool number (const char *s, int64_t max, int64_t *out)
 
 int cmd_init (struct cli *c, int argc, char **argv)
 {
-    static const struct option options[] = { { "workers", required_argument, NULL, 'w' }, { "trusted", required_argument, NULL, 't' }, { "passphrase", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
-    struct plan p = { .workers = 3, .trusted = -1 };
+    static const struct option options[] = { { "workers", required_argument, NULL, 'w' }, { "trusted", required_argument, NULL, 't' }, { "passphrase", no_argument, NULL, 'p' }, { "isolation", required_argument, NULL, 'i' }, { NULL, 0, NULL, 0 } };
+    struct plan p = { .workers = 3, .trusted = -1, .isolation = "qemu" };
     struct err e = ERR_INIT;
     bool protect = false;
     (void) c;
@@ -166,6 +185,11 @@ int cmd_init (struct cli *c, int argc, char **argv)
             if (!number (optarg, WORKERS_MAX, &p.trusted))
                 return cli_usage ("init", "--trusted %s: not a number from 0 to %d", optarg, WORKERS_MAX);
             break;
+        case 'i':
+            if (!drivers (optarg))
+                return cli_usage ("init", "--isolation %s: qemu, bwrap, or a list of both", optarg);
+            p.isolation = optarg;
+            break;
         case 'p':
             protect = true;
             break;
@@ -173,7 +197,7 @@ int cmd_init (struct cli *c, int argc, char **argv)
             return ERR_USAGE;
         }
     if (argc - optind != 1)
-        return cli_usage ("init", "one folder is needed (assay init DIR [--workers N] [--trusted K] [--passphrase])");
+        return cli_usage ("init", "one folder is needed (assay init DIR [--workers N] [--trusted K] [--isolation DRIVERS] [--passphrase])");
     if (p.trusted == -1)
         p.trusted = p.workers > 0;
     if (p.trusted > p.workers)
@@ -190,6 +214,9 @@ int cmd_init (struct cli *c, int argc, char **argv)
     passphrase_release (&p.pass);
     if (rc == -1)
         return cli_fail ("init", &e);
+    if (p.workers)
+        printf ("its workers run steps under: %s%s\n", p.isolation,
+                strcmp (p.isolation, "qemu") ? "" : ", a VM for each, emulated where KVM does not work (slow; --isolation bwrap: namespaces, quick, and the kernel is shared)");
     printf ("%s: a realm with %d workers, %d of them trusted; run it: assay up %s\n", p.dir, (int) p.workers, (int) p.trusted, p.dir);
     return 0;
 }

@@ -18,6 +18,9 @@
 
 #include "base/file.h"
 #include "store/client.h"
+#include "worker/image_meta.h"
+
+#define IMAGE_ROOT ".root"
 
 static bool run (const char *const argv[])
 {
@@ -89,6 +92,18 @@ static void forget_part (const char *images, const char *name)
         file_remove_tree (part, NULL);
 }
 
+/* With all that was made of it. Its lock is held exclusively. */
+static int forget (const char *dir, struct err *e)
+{
+    static const char *const beside[] = { "", IMAGE_CHECKED, IMAGE_ROOT, IMAGE_ROOT ".part" };
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof beside / sizeof *beside; i++) {
+        char *path CLEANUP (free_ptr) = xasprintf ("%s%s", dir, beside[i]);
+        rc = file_remove_tree (path, e);
+    }
+    return rc;
+}
+
 /* Remove images that nobody holds, least recently used first (the lock file's mtime), until the rest fits. */
 static void trim (const char *images, const char *keep, int64_t max)
 {
@@ -119,7 +134,7 @@ static void trim (const char *images, const char *keep, int64_t max)
             return;
         char *dir = xasprintf ("%s/%s", images, victim), *lock = xasprintf ("%s.lock", dir);
         int fd = open (lock, O_RDWR | O_CLOEXEC);
-        bool gone = fd != -1 && flock (fd, LOCK_EX | LOCK_NB) == 0 && file_remove_tree (dir, NULL) == 0;
+        bool gone = fd != -1 && flock (fd, LOCK_EX | LOCK_NB) == 0 && forget (dir, NULL) == 0;
         fd_close (&fd);
         free (dir);
         free (lock);
@@ -159,6 +174,8 @@ int image_open (struct realm *rl, const struct image_opts *o, char **out, int *l
 {
     char hex[DIGEST_HEX];
     struct stat st;
+    struct image_meta meta;
+    struct err why = ERR_INIT;
     int rc = -1;
     digest_hex (o->image, hex);
     char *images CLEANUP (free_ptr) = xasprintf ("%s/images", o->state), *dir = xasprintf ("%s/%s", images, hex), *lockfile CLEANUP (free_ptr) = xasprintf ("%s.lock", dir),
@@ -182,6 +199,11 @@ int image_open (struct realm *rl, const struct image_opts *o, char **out, int *l
         err_set (e, ERR_DAMAGED, "image %.12s: no rootfs.squashfs in it (make it with assay image build)", hex);
         goto out;
     }
+    if (image_meta_check (dir, &meta, &why) == -1) {
+        bool gone = meta.changed && file_flock (*lock, true, o->deadline_ms, NULL) == 0 && forget (dir, NULL) == 0;
+        err_set (e, why.kind, "image %.12s: %.600s%s", hex, why.msg, gone ? " (it changed here, and is thrown away: the next step fetches it again)" : "");
+        goto out;
+    }
     rc = file_flock (*lock, false, o->deadline_ms, e);
 out:
     if (rc == -1)
@@ -192,7 +214,7 @@ out:
 int image_mount (const struct image_opts *o, const char *dir, const char *mount_at, char **root, int lock, struct err *e)
 {
     struct stat st;
-    char *file CLEANUP (free_ptr) = xasprintf ("%s/rootfs.squashfs", dir), *unpacked CLEANUP (free_ptr) = xasprintf ("%s/root", dir);
+    char *file CLEANUP (free_ptr) = xasprintf ("%s/rootfs.squashfs", dir), *unpacked CLEANUP (free_ptr) = xasprintf ("%s" IMAGE_ROOT, dir);
     *root = NULL;
     if (file_mkdirs (mount_at, 0755, e) == -1)
         return -1;

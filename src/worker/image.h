@@ -1,7 +1,8 @@
 /* image.h: images by digest: fetched once, checked by the store client, kept within a bound, mounted read-only for a step.
  *
  * STATE/images/HEX/ holds the artifact (rootfs.squashfs, image.json, and what a VM boots: vmlinux, initramfs); STATE/images/HEX.lock is held shared while a step uses it and exclusively
- * while it is fetched or removed. The mount lives in the calling process's own mount namespace and ends with it.
+ * while it is fetched or removed. Beside it are what the worker made of it: HEX.checked (image_meta.h), HEX.root (unpacked). One whose files are no longer
+ * those of its digest is refused and thrown away. The mount lives in the calling process's own mount namespace and ends with it.
  */
 #ifndef ASSAY_WORKER_IMAGE_H
 #define ASSAY_WORKER_IMAGE_H

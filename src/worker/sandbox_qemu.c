@@ -204,7 +204,7 @@ static int start (struct keeper *k, const char **how, struct err *e)
     const struct conf *c = k->box->o.conf;
     char *path CLEANUP (free_ptr) = snapshot_path (k->box->o.state, strrchr (k->box->o.image_dir, '/') + 1, &k->q->plan, vm_output_size (c));
     *how = "resumed";
-    if (c->snapshots > 0) {
+    if (c->snapshots > 0 && !snapshot_large (path, c->snapshots)) {
         if (resume (k, path, &why) == 0)
             return 0;
         if (boot (k, true, e) == -1)

@@ -24,10 +24,27 @@
 #define VERSION_ENV "ASSAY_QEMU_VERSION"
 #define KHZ_ENV "ASSAY_TSC_KHZ"
 
-static const char *qemu_path (void)
+/* The very file, so that what was asked and what runs are the same. NULL: there is none; at is filled (may be NULL). */
+static const char *qemu_path (struct stat *at)
 {
-    const char *p = getenv ("ASSAY_QEMU");
-    return p ? p : "qemu-system-x86_64";
+    static const char *const places[] = { "/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64" };
+    const char *own = getenv ("ASSAY_QEMU");
+    struct stat st;
+    for (size_t i = 0; !own && i < sizeof places / sizeof *places; i++)
+        if (access (places[i], X_OK) == 0)
+            own = places[i];
+    return own && *own == '/' && stat (own, at ? at : &st) == 0 ? own : NULL;
+}
+
+const char *vm_qemu_id (void)
+{
+    static char text[160];
+    struct stat st;
+    if (!qemu_path (&st))
+        return "absent";
+    (void) snprintf (text, sizeof text, "%llx-%llx-%llx-%llx.%lx-%llx.%lx", (unsigned long long) st.st_dev, (unsigned long long) st.st_ino, (unsigned long long) st.st_size,
+                     (unsigned long long) st.st_mtim.tv_sec, (unsigned long) st.st_mtim.tv_nsec, (unsigned long long) st.st_ctim.tv_sec, (unsigned long) st.st_ctim.tv_nsec);
+    return text;
 }
 
 const char *vm_accel_name (enum vm_accel a)
@@ -42,23 +59,26 @@ int64_t vm_memory (const struct conf *c)
     return (all + (1 << 20) - 1) >> 20 << 20;
 }
 
+/* Asked once for all steps, and again when the program is another file: the answer is kept with which file gave it. */
 const char *vm_version (void)
 {
     static char text[64];
-    const char *known = getenv (VERSION_ENV);
-    if (!*text && known)
-        snprintf (text, sizeof text, "%s", known);
-    if (!*text) {
-        char v[32] = "", *command = xasprintf ("%s --version 2>/dev/null", qemu_path ());
-        FILE *f = popen (command, "re");
-        if (!f || fscanf (f, "QEMU emulator version %31[0-9.]", v) != 1)
-            v[0] = '\0';
-        if (f)
-            pclose (f);
-        free (command);
-        snprintf (text, sizeof text, "qemu-%s", *v ? v : "absent");
-        setenv (VERSION_ENV, text, 1);
+    const char *id = vm_qemu_id (), *known = getenv (VERSION_ENV), *path = qemu_path (NULL);
+    size_t len = strlen (id);
+    if (known && strncmp (known, id, len) == 0 && known[len] == ' ') {
+        snprintf (text, sizeof text, "%s", known + len + 1);
+        return text;
     }
+    char v[32] = "", *command = xasprintf ("'%s' --version 2>/dev/null", path ? path : "false"), *entry CLEANUP (free_ptr) = NULL;
+    FILE *f = popen (command, "re");
+    if (!f || fscanf (f, "QEMU emulator version %31[0-9.]", v) != 1)
+        v[0] = '\0';
+    if (f)
+        pclose (f);
+    free (command);
+    snprintf (text, sizeof text, "qemu-%s", *v ? v : "absent");
+    entry = xasprintf ("%s %s", id, text);
+    setenv (VERSION_ENV, entry, 1);
     return text;
 }
 
@@ -105,6 +125,11 @@ static void add_root (struct args *a)
             args_add (a, "--ro-bind-try", dirs[i], dirs[i], NULL);
     }
     args_add (a, "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind-try", "/etc/qemu", "/etc/qemu", "--proc", "/proc", "--dev", "/dev", "--chdir", "/", NULL);
+    const char *program = qemu_path (NULL);
+    if (program && strncmp (program, "/usr/", 5) != 0 && strncmp (program, "/bin/", 5) != 0) { /* one of the owner's own */
+        CLEANUP (free_ptr) char *place = bytes_dup (bytes_of (program, (size_t) (strrchr (program, '/') - program)));
+        args_add (a, "--ro-bind", place, place, NULL);
+    }
 }
 
 static void add_disk (struct args *a, const char *id, int fd, int second, bool readonly)
@@ -131,7 +156,8 @@ static void add_port (struct args *a, const char *name, int fd)
 
 void vm_args (struct args *a, const struct vm_plan *p)
 {
-    args_add (a, qemu_path (), "-M", "microvm,x-option-roms=off,memory-backend=ram", "-cpu", p->cpu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", NULL);
+    const char *program = qemu_path (NULL);
+    args_add (a, program ? program : "qemu-system-x86_64", "-M", "microvm,x-option-roms=off,memory-backend=ram", "-cpu", p->cpu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", NULL);
     args_addf (a, "-accel");
     if (p->accel == VM_KVM)
         args_addf (a, "kvm");

@@ -51,7 +51,8 @@ void vm_args (struct args *a, const struct vm_plan *p); /* qemu and its options,
 int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e);
 void vm_stop (struct vm *vm);
 const char *vm_accel_name (enum vm_accel a); /* "kvm", "tcg" */
-const char *vm_version (void);               /* "qemu-7.2.22", "qemu-absent"; asked once for all steps of a worker */
-int64_t vm_tsc_khz (void);                   /* likewise */
+const char *vm_version (void);               /* "qemu-7.2.22", "qemu-absent"; asked once for all steps of a worker, and again when the program's file is another */
+const char *vm_qemu_id (void);               /* which file that program is: one word; another when it was replaced or written to */
+int64_t vm_tsc_khz (void);                   /* asked once for all steps of a worker */
 
 #endif

@@ -293,6 +293,26 @@ static int save (const char *dir, struct vm *vm, int ram, struct err *e)
     return file_write_all (meta, text.p, text.len) ? 0 : err_errno (e, "%s", dir);
 }
 
+bool snapshot_large (const char *path, int64_t max)
+{
+    char text[64] = "";
+    long long size = 0;
+    int meta CLEANUP (fd_close) = open_in (path, "meta");
+    ssize_t n = meta == -1 ? -1 : read (meta, text, sizeof text - 1);
+    return n > 0 && sscanf (text, "large %lld", &size) == 1 && size > max;
+}
+
+/* So that the next step knows ahead, and boots. */
+static int too_large (const char *part, int64_t size, int64_t max, struct err *e)
+{
+    BUF (text);
+    char *meta CLEANUP (free_ptr) = xasprintf ("%s/meta", part);
+    buf_addf (&text, "large %lld\n", (long long) size);
+    if (file_remove_tree (part, e) == -1 || file_mkdirs (part, 0700, e) == -1 || file_write (meta, buf_bytes (&text), 0600, e) == -1)
+        return -1;
+    return err_set (e, ERR_FAILED, "it takes %lld MiB, and its owner allows %lld MiB (raise snapshots in worker.ini)", (long long) ((size + (1 << 20) - 1) >> 20), (long long) (max >> 20));
+}
+
 int snapshot_take (const char *path, struct vm *vm, int ram, int64_t max, struct err *e)
 {
     char *snapshots CLEANUP (free_ptr) = bytes_dup (bytes_of (path, (size_t) (strrchr (path, '/') - path))), *lockfile CLEANUP (free_ptr) = xasprintf ("%s/lock", snapshots),
@@ -307,8 +327,13 @@ int snapshot_take (const char *path, struct vm *vm, int ram, int64_t max, struct
         return err_errno (e, "%s", part);
     int rc = save (part, vm, ram, e);
     if (rc == 0) {
-        make_room (snapshots, strrchr (part, '/') + 1, max > size_of (part) ? max - size_of (part) : 0);
-        rc = rename (part, path) == 0 ? 0 : errno == EEXIST || errno == ENOTEMPTY ? 0 : err_errno (e, "%s", path);
+        int64_t size = size_of (part);
+        if (size > max)
+            rc = too_large (part, size, max, e);
+        else
+            make_room (snapshots, strrchr (part, '/') + 1, max - size);
+        if (rename (part, path) == -1 && errno != EEXIST && errno != ENOTEMPTY && rc == 0)
+            rc = err_errno (e, "%s", path);
     }
     file_remove_tree (part, NULL);
     return rc;

@@ -51,6 +51,7 @@ expect 6 assay verify --root "$realm/realm.ini" "$scratch/roster" "$scratch/bund
 head -c 700 "$scratch/roster" >"$scratch/roster.bad"
 expect 6 assay verify --root "$realm/realm.ini" "$scratch/roster.bad" "$scratch/bundle"
 assay init "$scratch/other" >/dev/null
+grep -qx 'isolation = qemu' "$scratch/other/worker-1/worker.ini" || fail "a fresh worker may use less than a VM, and its owner did not say so"
 expect 6 assay verify --root "$scratch/other/realm.ini" "$scratch/roster" "$scratch/bundle"
 
 say "git push through the hook of a bare repository"

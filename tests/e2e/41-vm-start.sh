@@ -1,12 +1,26 @@
 #!/bin/sh
 # How a VM starts: resumed from a snapshot, each with randomness and time of its own; booted where there is no snapshot; a damaged snapshot is
-# thrown away and nothing of it runs; an image that is not what it says is refused before a VM starts. SIGKILL of qemu or of the worker leaves
-# nothing behind.
+# thrown away and nothing of it runs; another qemu takes one of its own, within the owner's bytes; an image that is not what it says, or that was changed
+# here, is refused before a VM starts. SIGKILL of qemu or of the worker leaves nothing behind.
 . "$(dirname "$0")/lib.sh"
 realm --workers 1 --trusted 1
 ini=$realm/worker-1/worker.ini
 printf '[worker]\nisolation = qemu\nemulation = yes\n[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\nnice = 0\n' >>"$ini"
 printf '[leases]\nerrors = 2\n' >>"$realm/broker/broker.ini"
+needs_vm
+chmod 711 "$scratch" # qemu is no one in particular
+mkdir "$scratch/qemu"
+another_qemu() { # VERSION: the same, and it says that it is of another version
+    cat >"$scratch/qemu/new" <<Q
+#!/bin/sh
+[ "\$1" != --version ] || { echo "QEMU emulator version $1"; exit; }
+exec $(command -v qemu-system-x86_64) "\$@"
+Q
+    chmod 755 "$scratch/qemu/new"
+    mv "$scratch/qemu/new" "$scratch/qemu/qemu"
+}
+another_qemu 7.2.91
+export ASSAY_QEMU="$scratch/qemu/qemu"
 daemons worker-1
 worker=$pid
 vm_image
@@ -39,6 +53,7 @@ build resumed
 [ $(($(date +%s) - $(cat "$scratch/got.$id/now"))) -lt 60 ] || fail "the time is not now"
 snapshots() { find "$realm/worker-1/state/snapshots" -mindepth 1 -maxdepth 1 -type d; }
 [ "$(snapshots | wc -l)" = 1 ] || fail "$(snapshots | wc -l) snapshots"
+[ -z "$(find "$realm/worker-1/state/snapshots" \( -type d ! -perm 700 \) -o \( -type f ! -perm 600 \) -o ! -user "$(id -u)")" ] || fail "a snapshot is for others to see"
 say "a damaged snapshot, in its memory and in its devices: thrown away, and made again"
 for part in memory state; do
     file=$(snapshots)/$part
@@ -52,6 +67,29 @@ done
 say "a snapshot that is cut short"
 : >"$(snapshots)/memory"
 build resumed
+say "another qemu, while the worker runs: it does not get the other's snapshot, and leaves one of its own; older ones give way to the owner's limit"
+was=$(snapshots)
+another_qemu 7.2.92
+build resumed
+[ "$(snapshots | wc -l)" = 2 ] || fail "$(snapshots | wc -l) snapshots of two versions"
+size=$(du -b -c "$was/memory" "$was/state" | tail -n 1 | cut -f 1)
+printf '[worker]\nsnapshots = %s\n' $((size * 3 / 2)) >>"$ini"
+expect 0 assay --dir "$realm/worker-1" worker reload
+touch "$was/meta"
+another_qemu 7.2.93
+build resumed
+[ "$(snapshots | wc -l)" = 1 ] && [ ! -e "$was" ] || fail "more snapshots than the owner allows"
+say "one that is larger than all that the owner allows is not kept, nor taken a second time"
+printf '[worker]\nsnapshots = %s\n' $((size / 2)) >>"$ini"
+expect 0 assay --dir "$realm/worker-1" worker reload
+another_qemu 7.2.94
+build booted
+assay log "$id/build" >"$scratch/out"
+has out "no VM's snapshot: it takes"
+build booted
+assay log "$id/build" >"$scratch/out"
+! grep -q "no VM's snapshot" "$scratch/out" || fail "it was taken once more"
+[ -z "$(find "$realm/worker-1/state/snapshots" -name memory)" ] || fail "more snapshots than the owner allows"
 say "without snapshots: booted"
 kill "$worker"
 wait "$worker" || true
@@ -98,13 +136,21 @@ worker=$pid
 [ "$(find "$realm/worker-1/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || fail "files of a step"
 [ "$(grep -c "$scratch" /proc/self/mounts)" = 0 ] || fail "mounts"
 
-say "an image whose kernel is not the one that it names: refused before a VM starts"
+say "an image that was changed here: refused before a VM starts, thrown away, and fetched again"
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: "true"}}
+R
 folder=$(find "$realm/worker-1/state/images" -mindepth 1 -maxdepth 1 -type d)
-rm -f "$folder/checked"
+refused() { # TEXT: builds once more, which is refused with that, and then works
+    commit damaged
+    push 0
+    timeout 2 assay watch --since 1 --json 2>/dev/null | grep "$id" >"$scratch/out" || true
+    has out "$1"
+    has out "it changed here, and is thrown away"
+}
 printf 'X' | dd of="$folder/vmlinux" bs=1 seek=100000 conv=notrunc 2>/dev/null
-commit damaged
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
-refused() { assay status "$id" | grep -q 'its vmlinux is not the one that image.json names'; }
-until_true 60 refused
+refused 'its vmlinux is not the one that image.json names'
+sed -i 's/Nehalem-v1/host/' "$folder/image.json"
+refused 'CPU model host: not one that this worker can give'
 done_ok

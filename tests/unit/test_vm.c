@@ -1,8 +1,13 @@
 /* What a VM says, and what an image says of itself: strict, bounded, hostile; which driver a step gets. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "store/client.h"
 #include "worker/guest/guest.h"
 #include "worker/image_meta.h"
 #include "worker/sandbox.h"
@@ -123,6 +128,88 @@ Test (vm, images_that_do_not_match_are_refused)
         else
             cr_assert_eq (m.bootable, rows[i].bootable);
     }
+}
+
+static void put (const char *dir, const char *name, const char *text)
+{
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/%s", dir, name);
+    int fd CLEANUP (fd_close) = open (path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* in place: the same file */
+    cr_assert (fd != -1 && file_write_all (fd, text, strlen (text)));
+}
+
+/* The folder holds these, and is named after them. */
+static char *image_of (const char *place, const char *cpu)
+{
+    static const char *const parts[] = { "kernel", "initramfs", "rootfs" }, *const files[] = { "vmlinux", "initramfs", "rootfs.squashfs" };
+    CLEANUP (free_ptr) char *dir = xasprintf ("%s/new", place);
+    char hex[DIGEST_HEX];
+    BUF (json);
+    BUF (raw);
+    cr_assert_eq (mkdir (dir, 0700), 0);
+    buf_adds (&json, "{");
+    for (size_t i = 0; i < 3; i++) {
+        struct digest d = digest_of (files[i], strlen (files[i]));
+        put (dir, files[i], files[i]);
+        buf_addf (&json, "\"%s\":\"%s\",", parts[i], digest_hex (&d, hex));
+    }
+    buf_addf (&json, "\"cpu\":\"%s\",\"guest\":%u}", cpu, GUEST_VERSION);
+    put (dir, "image.json", buf_str (&json));
+    int fd CLEANUP (fd_close) = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_eq (manifest_scan (fd, NULL, NULL, &raw, NULL), 0);
+    struct digest d = manifest_digest (buf_bytes (&raw));
+    char *named = xasprintf ("%s/%s", place, digest_hex (&d, hex));
+    cr_assert_eq (rename (dir, named), 0);
+    return named;
+}
+
+Test (vm, an_image_that_changed_is_hashed_again_and_refused)
+{
+    static const struct {
+        const char *file, *with, *why;
+    } rows[] = {
+        { "vmlinux", "VMLINUX", "its vmlinux is not the one" },
+        { "initramfs", "INITRAMFS", "its initramfs is not the one" },
+        { "rootfs.squashfs", "ROOTFS.squashfs", "its rootfs.squashfs is not the one" },
+        { "image.json", "{ ", "not an object" },
+        { "more", "more", "its files are not those that its digest names" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char place[] = "/tmp/assay-image.XXXXXX";
+        struct image_meta m;
+        struct err e = ERR_INIT;
+        struct stat st;
+        cr_assert (mkdtemp (place));
+        CLEANUP (free_ptr) char *dir = image_of (place, "Nehalem-v1"), *mark = xasprintf ("%s.checked", dir), *path = xasprintf ("%s/%s", dir, rows[i].file);
+        cr_assert_eq (image_meta_check (dir, &m, &e), 0, "%s", e.msg);
+        cr_assert (m.bootable && !m.changed && stat (mark, &st) == 0);
+        struct timespec first = st.st_mtim;
+        cr_assert_eq (image_meta_check (dir, &m, &e), 0); /* by the mark, which stays as it is */
+        cr_assert (stat (mark, &st) == 0 && st.st_mtim.tv_nsec == first.tv_nsec && st.st_mtim.tv_sec == first.tv_sec);
+        bool there = stat (path, &st) == 0;
+        put (dir, rows[i].file, rows[i].with);
+        if (there) { /* as it was but for its bytes: the same number, size and modification time */
+            struct timespec times[2] = { st.st_atim, st.st_mtim };
+            cr_assert_eq (utimensat (AT_FDCWD, path, times, 0), 0);
+        }
+        for (int again = 0; again < 2; again++) {
+            cr_assert_eq (image_meta_check (dir, &m, &e), -1, "row %zu", i);
+            cr_assert (m.changed && e.kind == ERR_DAMAGED && strstr (e.msg, rows[i].why), "row %zu: %s", i, e.msg);
+        }
+        cr_assert_eq (file_remove_tree (place, NULL), 0);
+    }
+}
+
+/* Fetched as it was made, and yet not what it says: not thrown away, as it would only come again. */
+Test (vm, an_image_that_is_wrong_from_the_start)
+{
+    char place[] = "/tmp/assay-image.XXXXXX";
+    struct image_meta m;
+    struct err e = ERR_INIT;
+    cr_assert (mkdtemp (place));
+    CLEANUP (free_ptr) char *dir = image_of (place, "host");
+    cr_assert_eq (image_meta_check (dir, &m, &e), -1);
+    cr_assert (!m.changed && strstr (e.msg, "CPU model host"), "%s", e.msg);
+    cr_assert_eq (file_remove_tree (place, NULL), 0);
 }
 
 Test (vm, what_the_guest_packs)
