@@ -1,7 +1,10 @@
 #!/bin/sh
 # Many steps leave the worker as it was: its memory and its descriptors do not grow with them, under bwrap or with VMs. And VMs come up while each CPU
 # of the machine is busy with something else: none hangs, none needs a second try.
+# ASSAY_VM_STEPS: so many null steps in VMs in the middle (2), with a line about the worker after each hundred.
 . "$(dirname "$0")/lib.sh"
+vm_steps=${ASSAY_VM_STEPS:-2}
+case $vm_steps in *[!0-9]* | 0*) fail "ASSAY_VM_STEPS: not a number of steps: $vm_steps" ;; esac
 no_quarantine
 realm --workers 1 --trusted 1
 one=$realm/worker-1
@@ -35,8 +38,20 @@ until_true 20 cleared
 kib=$(kib) fds=$(fds)
 steps 30 bwrap
 held "30 steps under bwrap"
-steps 2 qemu
-held "2 steps in VMs"
+kept() { # what stays on the disk between steps: KiB of snapshots, and entries of the folders of steps
+    echo "$(du -sk "$one/state/snapshots" | cut -f1) KiB of snapshots, $(find "$one/state/steps" -mindepth 1 | wc -l) files of steps"
+}
+until_true 20 cleared
+before=$(kept) done_steps=0
+while [ "$done_steps" -lt "$vm_steps" ]; do
+    more=$((vm_steps - done_steps < 100 ? vm_steps - done_steps : 100))
+    steps $more qemu
+    done_steps=$((done_steps + more))
+    held "$done_steps steps in VMs"
+done
+until_true 20 cleared
+[ "$(kept)" = "$before" ] || fail "after $vm_steps steps in VMs: $(kept), before: $before"
+say "$vm_steps steps in VMs: $(kept), as before"
 
 say "VMs while each CPU is busy"
 i=$(nproc)
