@@ -58,17 +58,56 @@ int git_url_check (const char *url, struct err *e)
     return err_set (e, ERR_USAGE, "repository URL %s: not a kind that is fetched from (https://, ssh://, git://, user@host:path, file:///path where allowed)", url);
 }
 
-static void git_child (const char *const *argv, int err_fd)
+/* What of a fetch depends on where its server is. */
+struct way {
+    struct buf url, resolve, ssh, host;
+};
+
+static void way_release (struct way *w)
+{
+    buf_release (&w->url);
+    buf_release (&w->resolve);
+    buf_release (&w->ssh);
+    buf_release (&w->host);
+}
+
+static void way_find (struct way *w, const char *url, const struct git_place *at)
+{
+    bool six = at && strchr (at->address, ':'), name_six = at && strchr (at->host, ':');
+    buf_adds (&w->ssh, "GIT_SSH_COMMAND=ssh -oBatchMode=yes");
+    buf_adds (&w->host, "GIT_OVERRIDE_VIRTUAL_HOST=");
+    if (at) {
+        /* the key is still that of the name, as it stands in known_hosts */
+        buf_addf (&w->ssh, at->port == 22 ? " -oHostName=%s -oHostKeyAlias=%s" : " -oHostName=%s '-oHostKeyAlias=[%s]:%u'", at->address, at->host, at->port);
+        buf_addf (&w->resolve, name_six ? "http.curloptResolve=[%s]:%u:%s%s%s" : "http.curloptResolve=%s:%u:%s%s%s", at->host, at->port, six ? "[" : "", at->address, six ? "]" : "");
+    } else
+        buf_adds (&w->resolve, "http.curloptResolve=");
+    if (at && strncmp (url, "git://", 6) == 0) { /* it goes to the address, and asks for the host of the URL */
+        const char *path = url + 6 + strcspn (url + 6, "/");
+        buf_addf (&w->url, "git://%s%s%s:%u%s", six ? "[" : "", at->address, six ? "]" : "", at->port, path);
+        buf_add (&w->host, url + 6, (size_t) (path - url - 6));
+    } else
+        buf_adds (&w->url, url);
+    /* all end in NUL from here on */
+    buf_str (&w->url);
+    buf_str (&w->resolve);
+    buf_str (&w->ssh);
+    buf_str (&w->host);
+}
+
+static void git_child (const char *const *argv, const struct way *way, int err_fd)
 {
     static char *const env[] = {
         (char *) "PATH=/usr/local/bin:/usr/bin:/bin", (char *) "HOME=/nonexistent", (char *) "LC_ALL=C", (char *) "GIT_CONFIG_NOSYSTEM=1",
         (char *) "GIT_CONFIG_GLOBAL=/dev/null", (char *) "GIT_TERMINAL_PROMPT=0", (char *) "GIT_ASKPASS=/bin/false", (char *) "SSH_ASKPASS=/bin/false",
-        (char *) "GIT_SSH_COMMAND=ssh -oBatchMode=yes", (char *) "GIT_ATTR_NOSYSTEM=1",
-        NULL, NULL,
+        (char *) "GIT_ATTR_NOSYSTEM=1",
     };
-    char *mine[sizeof env / sizeof *env];
+    enum { FIXED = sizeof env / sizeof *env };
+    char *mine[FIXED + 4] = { NULL }, *host = (char *) way->host.p;
     memcpy (mine, env, sizeof env);
-    mine[sizeof env / sizeof *env - 2] = (char *) (file_allowed ? "GIT_ALLOW_PROTOCOL=https:ssh:git:file" : "GIT_ALLOW_PROTOCOL=https:ssh:git");
+    mine[FIXED] = (char *) (file_allowed ? "GIT_ALLOW_PROTOCOL=https:ssh:git:file" : "GIT_ALLOW_PROTOCOL=https:ssh:git");
+    mine[FIXED + 1] = (char *) way->ssh.p;
+    mine[FIXED + 2] = host[strlen (host) - 1] == '=' ? NULL : host;
 
     setpgid (0, 0);
     prctl (PR_SET_PDEATHSIG, SIGKILL);
@@ -90,14 +129,14 @@ static void git_child (const char *const *argv, int err_fd)
 }
 
 /* Runs argv until it ends or the deadline (monotonic, ms) passes; *said is what it wrote on stderr. The status as of waitpid, -1 with *e. */
-static int run_git (const char *const *argv, int64_t deadline, struct buf *said, struct err *e)
+static int run_git (const char *const *argv, const struct way *way, int64_t deadline, struct buf *said, struct err *e)
 {
     int pipe_fd[2];
     if (pipe2 (pipe_fd, O_CLOEXEC) == -1)
         return err_errno (e, "pipe");
     pid_t pid = fork ();
     if (pid == 0)
-        git_child (argv, pipe_fd[1]);
+        git_child (argv, way, pipe_fd[1]);
     close (pipe_fd[1]);
     CLEANUP (fd_close) int fd = pipe_fd[0];
     if (pid == -1)
@@ -192,7 +231,7 @@ static int lock_mirror (const char *mirror, int64_t deadline, struct err *e)
     return fd;
 }
 
-int git_fetch (const char *mirror, const char *url, const char *commit, int timeout_ms, struct err *e)
+int git_fetch (const char *mirror, const char *url, const struct git_place *at, const char *commit, int timeout_ms, struct err *e)
 {
     int64_t deadline = time_mono_ms () + timeout_ms;
     if (!repo_id_valid (commit))
@@ -213,14 +252,16 @@ int git_fetch (const char *mirror, const char *url, const char *commit, int time
     BUF (refspec);
     buf_addf (&dir, "--git-dir=%s", mirror);
     buf_addf (&refspec, "+%s:refs/assay/%s", commit, commit);
+    struct way way CLEANUP (way_release) = { .url = { NULL, 0, 0 } };
+    way_find (&way, url, at);
     const char *argv[] = {
         "git", buf_str (&dir), "-c", "transfer.fsckObjects=true", "-c", "core.hooksPath=/dev/null", "-c", "protocol.version=2",
         "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "credential.helper=", "-c", "core.fsmonitor=false", "-c", "http.lowSpeedLimit=1",
-        "-c", "http.lowSpeedTime=60", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--depth", "1",
-        "--", url, buf_str (&refspec), NULL,
+        "-c", "http.lowSpeedTime=60", "-c", buf_str (&way.resolve), "-c", at ? "http.followRedirects=false" : "http.followRedirects=initial", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--depth", "1",
+        "--", buf_str (&way.url), buf_str (&refspec), NULL,
     };
     BUF (said);
-    int status = run_git (argv, deadline, &said, e);
+    int status = run_git (argv, &way, deadline, &said, e);
     if (status == -1)
         return err_wrap (e, "fetch of %.12s from %.300s", commit, url);
     if (!WIFEXITED (status) || WEXITSTATUS (status) != 0 || !git_has (mirror, commit)) {

@@ -35,8 +35,14 @@ int git_refs (const char *path, int (*each) (void *arg, const char *ref, const c
  * this machine (the worker's owner says so in its configuration). Everything else is refused before git runs. */
 void git_allow_file (bool yes);
 int git_url_check (const char *url, struct err *e);
-/* Fetch exactly `commit` from url into the bare mirror (created if absent), confined, within timeout_ms. Kills what it started on timeout. */
-int git_fetch (const char *mirror, const char *url, const char *commit, int timeout_ms, struct err *e);
+/* Where the server of a URL was found to be. Its name is not looked up again: an answer that was good must not be another one when git asks. */
+struct git_place {
+    const char *host, *address; /* as in the URL (lower case, no brackets); an IP address in text */
+    uint16_t port;
+};
+/* Fetch exactly `commit` from url into the bare mirror (created if absent), confined, within timeout_ms. Kills what it started on timeout.
+ * at: the one address that git may connect to, and no redirection leads elsewhere; NULL for a file URL, or where git may look it up. */
+int git_fetch (const char *mirror, const char *url, const struct git_place *at, const char *commit, int timeout_ms, struct err *e);
 bool git_has (const char *mirror, const char *commit);
 /* Write the commit's tree below dir (exists, empty): regular files 0644/0755, symlinks as they are (but none that leaves the
  * tree is followed while writing), submodules as empty folders; mtimes all the commit's time. Bounds on files and bytes. */

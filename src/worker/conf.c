@@ -33,7 +33,7 @@ const struct config_row conf_rows[] = {
     { "worker", "emulation", CONFIG_BOOL, "no", 0, 0, AT (emulation), "isolation qemu: where KVM does not work, VMs are emulated (builds take 14 to 24 times as long)" },
     { "worker", "snapshots", CONFIG_SIZE, "2G", 0, INT64_MAX, AT (snapshots), "isolation qemu: bytes of VM snapshots kept, so that a step need not boot; 0: each step boots" },
     { "worker", "require-cgroups", CONFIG_BOOL, "yes", 0, 0, AT (require_cgroups), "refuse to work without usable cgroups; `no`: rlimits and the pid namespace alone" },
-    { "worker", "file-urls", CONFIG_BOOL, "no", 0, 0, AT (file_urls), "fetch from file:///PATH on this machine too: for a realm on one machine" },
+    { "worker", "file-urls", CONFIG_BOOL, "no", 0, 0, AT (file_urls), "fetch from file:///PATH on this machine too, and from its loopback: for a realm on one machine" },
     { "worker", "fetch-time", CONFIG_DURATION, "5m", 1000, INT64_MAX, AT (fetch_ms), "longest fetch of source, image or input" },
     { "worker", "upload-time", CONFIG_DURATION, "5m", 1000, INT64_MAX, AT (upload_ms), "longest upload without progress" },
     { "limits", "cpus", CONFIG_INT, "2", 1, 1024, AT (cpus), "CPUs that one step may use" },

@@ -32,7 +32,7 @@ int relay_netns (const struct relay_plan *p, int to)
     int fds[1 + RELAY_TARGETS], n = 0;
     if (unshare (CLONE_NEWNET) == -1 || inside_up () == -1)
         return -1;
-    inside_no_ipv6 ();
+    inside_ipv6 ();
     if ((fds[n++] = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) == -1)
         return -1;
     for (size_t i = 0; i < p->n; i++) {

@@ -6,7 +6,7 @@
  * ports and addresses, IPv6, the host's loopback, link-local.
  *
  *     relay_plan_add (&plan, host, port, realm)        // pure; relay_endpoint parses URLs and endpoints
- *     relay_resolve (&plan, loopback, &e)              // looks the names up, drops what may not be reached
+ *     relay_resolve (&plan, loopback, &e)              // looks the names up, drops what may not be reached; the source is fetched from there too
  *     in the forked child: relay_netns (&plan, fd)     // the namespace and its listeners, sent over fd
  *     relay_start (&r, &plan, fd, &e)                  // takes them; a process of its own passes bytes on
  *     for a VM, which has no network card: relay_start_vm (&r, &plan, fd, uid, &e), and its port over fd (relay_vm_give) once it has started;
@@ -16,6 +16,7 @@
 #ifndef ASSAY_WORKER_RELAY_H
 #define ASSAY_WORKER_RELAY_H
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -31,6 +32,7 @@ struct relay_target {
     uint16_t port;
     bool realm;                  /* named by the roster, which the root key signed: may be anywhere */
     bool named;                  /* the host is a name, not an address */
+    bool sought;                 /* it was looked up, once for all */
     struct in_addr inside;       /* where the build finds it */
     struct sockaddr_storage at;  /* where it is */
     socklen_t at_len;            /* 0: not looked up, or not to be reached */
@@ -47,11 +49,17 @@ struct relay_counts {
     bool cut;                         /* the guest broke the rules */
 };
 
-/* Host and port of https://, ssh://, git://, tcp:// URLs and USER@HOST:PATH. false: none that can be passed on (IPv6 literals among them). */
+/* Host and port of https://, ssh://, git://, tcp:// URLs and USER@HOST:PATH; an address of IPv6 without its brackets. false: none, or not a plain one. */
+bool relay_server (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *port);
+/* Likewise, of what can be passed on: no IPv6 literals. */
 bool relay_endpoint (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *port);
 void relay_plan_add (struct relay_plan *p, const char *host, uint16_t port, bool realm);
 /* May a build's git server be there? Not loopback (unless allowed), link-local, multicast, broadcast or nowhere. */
 bool relay_address_ok (const struct sockaddr *sa, bool loopback);
+/* Looks a target up, the first time; from then on it stays where it was found, or nowhere: a name that means another address a moment later
+ * gains nothing. ask: in place of getaddrinfo, for tests; NULL. */
+typedef int relay_ask (const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out);
+bool relay_find (struct relay_target *t, bool loopback, relay_ask *ask);
 int relay_resolve (struct relay_plan *p, bool loopback, struct err *e);
 void relay_hosts (const struct relay_plan *p, struct buf *text); /* the sandbox's /etc/hosts */
 

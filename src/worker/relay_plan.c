@@ -16,7 +16,7 @@ static bool host_copy (struct bytes in, char host[RELAY_HOST_MAX + 1])
         uint8_t c = in.p[i];
         if (c >= 'A' && c <= 'Z')
             c = (uint8_t) (c + 32);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'))
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'))
             return false;
         host[i] = (char) c;
     }
@@ -46,7 +46,27 @@ static size_t until (struct bytes b, const char *set)
     return n;
 }
 
-bool relay_endpoint (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *port)
+/* An address of IPv6 in brackets, without an interface, which is no one's business but its own machine's. */
+static bool six_copy (struct bytes in, char host[RELAY_HOST_MAX + 1])
+{
+    struct in6_addr a;
+    if (in.len < 3 || in.len - 2 >= INET6_ADDRSTRLEN || in.p[0] != '[' || in.p[in.len - 1] != ']')
+        return false;
+    memcpy (host, in.p + 1, in.len - 2);
+    host[in.len - 2] = '\0';
+    return inet_pton (AF_INET6, host, &a) == 1 && inet_ntop (AF_INET6, &a, host, RELAY_HOST_MAX + 1);
+}
+
+/* USER or USER:PASSWORD as RFC 3986 has it: whatever else stood there, git and we might not see the host in the same place. */
+static bool user_ok (struct bytes in)
+{
+    for (size_t i = 0; i < in.len; i++)
+        if (!in.p[i] || !strchr ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:", in.p[i]))
+            return false;
+    return true;
+}
+
+bool relay_server (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *port)
 {
     static const struct { const char *scheme; uint16_t port; } schemes[] = { { "https://", 443 }, { "ssh://", 22 }, { "git://", 9418 }, { "tcp://", 0 } };
     for (size_t i = 0; i < url.len; i++)
@@ -59,22 +79,30 @@ bool relay_endpoint (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *
         struct bytes rest = bytes_of (url.p + n, url.len - n), name = bytes_of (rest.p, until (rest, "/?#"));
         for (size_t k = name.len; k-- > 0;) /* USER:PASSWORD@ */
             if (name.p[k] == '@') {
+                if (!user_ok (bytes_of (name.p, k)))
+                    return false;
                 name = bytes_of (name.p + k + 1, name.len - k - 1);
                 break;
             }
-        size_t colon = until (name, ":");
+        size_t six = name.len && name.p[0] == '[' ? until (name, "]") : 0, colon = six + until (bytes_of (name.p + six, name.len - six), ":");
         *port = schemes[i].port;
         if (colon < name.len && !port_parse (bytes_of (name.p + colon + 1, name.len - colon - 1), port))
             return false;
-        return *port && host_copy (bytes_of (name.p, colon), host);
+        return *port && (six ? six_copy (bytes_of (name.p, colon), host) : host_copy (bytes_of (name.p, colon), host));
     }
     size_t at = until (url, "@:/"), rest = at + 1;
     if (at == 0 || at >= url.len || url.p[at] != '@')
         return false;
     struct bytes name = bytes_of (url.p + rest, url.len - rest);
-    size_t colon = until (name, ":/");
+    size_t six = name.len && name.p[0] == '[' ? until (name, "]") : 0, colon = six + until (bytes_of (name.p + six, name.len - six), ":/");
+    struct bytes first = bytes_of (name.p, colon);
     *port = 22;
-    return colon < name.len && name.p[colon] == ':' && host_copy (bytes_of (name.p, colon), host);
+    return colon < name.len && name.p[colon] == ':' && user_ok (bytes_of (url.p, at)) && (six ? six_copy (first, host) : host_copy (first, host));
+}
+
+bool relay_endpoint (struct bytes url, char host[RELAY_HOST_MAX + 1], uint16_t *port)
+{
+    return relay_server (url, host, port) && !strchr (host, ':');
 }
 
 void relay_plan_add (struct relay_plan *p, const char *host, uint16_t port, bool realm)
@@ -125,24 +153,30 @@ bool relay_address_ok (const struct sockaddr *sa, bool loopback)
     return v4 >> 24 != 0 && v4 >> 16 != 0xa9fe && v4 >> 28 < 0xe; /* this network, 169.254/16, multicast and beyond */
 }
 
+bool relay_find (struct relay_target *t, bool loopback, relay_ask *ask)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list = NULL;
+    char port[8];
+    if (t->at_len || t->sought)
+        return t->at_len != 0;
+    t->sought = true;
+    snprintf (port, sizeof port, "%u", t->port);
+    if ((ask ? ask : getaddrinfo) (t->host, port, &hints, &list) != 0)
+        return false;
+    for (struct addrinfo *a = list; a && !t->at_len; a = a->ai_next)
+        if (a->ai_addrlen <= sizeof t->at && (t->realm || relay_address_ok (a->ai_addr, loopback))) {
+            memcpy (&t->at, a->ai_addr, a->ai_addrlen);
+            t->at_len = a->ai_addrlen;
+        }
+    freeaddrinfo (list);
+    return t->at_len != 0;
+}
+
 int relay_resolve (struct relay_plan *p, bool loopback, struct err *e)
 {
     size_t reached = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        struct relay_target *t = &p->t[i];
-        struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list = NULL;
-        char port[8];
-        snprintf (port, sizeof port, "%u", t->port);
-        if (getaddrinfo (t->host, port, &hints, &list) != 0)
-            continue;
-        for (struct addrinfo *a = list; a && !t->at_len; a = a->ai_next)
-            if (t->realm || relay_address_ok (a->ai_addr, loopback)) {
-                memcpy (&t->at, a->ai_addr, a->ai_addrlen);
-                t->at_len = a->ai_addrlen;
-                reached++;
-            }
-        freeaddrinfo (list);
-    }
+    for (size_t i = 0; i < p->n; i++)
+        reached += relay_find (&p->t[i], loopback, NULL);
     return reached ? 0 : err_set (e, ERR_FAILED, "network: none of the realm's services has an address that a build may reach");
 }
 

@@ -141,15 +141,17 @@ out:
     return rc;
 }
 
-/* What the build may reach: the git server of its submission, and the broker and store that the roster names. */
-static int plan_network (struct realm *rl, const struct order *o, const struct conf *c, struct relay_plan *p, struct err *e)
+/* What the build may reach: the git server of its submission, and the broker and store that the roster names. server: where the source is fetched
+ * from as well. */
+static int plan_network (struct realm *rl, struct relay_target *server, const struct conf *c, struct relay_plan *p, struct err *e)
 {
     static const unsigned roles[] = { ROLE_BROKER, ROLE_STORE };
     char host[RELAY_HOST_MAX + 1];
     uint16_t port;
+    bool passed_on = *server->host && !strchr (server->host, ':');
     memset (p, 0, sizeof *p);
-    if (relay_endpoint (o->submission->url, host, &port))
-        relay_plan_add (p, host, port, false);
+    if (passed_on)
+        relay_plan_add (p, server->host, server->port, false);
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         const struct principal *who = roster_role (realm_roster (rl), roles[i], 0);
         if (who && relay_endpoint (bytes_str (who->endpoint), host, &port))
@@ -157,7 +159,10 @@ static int plan_network (struct realm *rl, const struct order *o, const struct c
         if (who && relay_endpoint (bytes_str (who->events), host, &port))
             relay_plan_add (p, host, port, true);
     }
-    return relay_resolve (p, c->file_urls, e);
+    int rc = relay_resolve (p, c->file_urls, e);
+    if (passed_on)
+        *server = p->t[0];
+    return rc;
 }
 
 static void tell_relay (const struct relay_plan *p, const struct relay_counts *n, struct buf *notes)
@@ -199,12 +204,17 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
         goto out;
     struct relay_plan relay;
-    if (relayed && plan_network (rl, &o, c, &relay, e) == -1)
+    struct relay_target server;
+    if (checkout_server (&o, &server, e) == -1 || (relayed && plan_network (rl, &server, c, &relay, e) == -1))
         goto out;
+    struct checkout_opts co = { .state = state, .server = &server, .loopback = c->file_urls, .timeout_ms = (int) c->fetch_ms, .max_files = (uint64_t) c->files, .max_bytes = (uint64_t) c->disk };
     struct sandbox_opts so = { .relay = relayed ? &relay : NULL, .kind = kind, .name = hex, .dir = step, .image = root, .image_dir = image, .state = state, .max_bytes = o.lease->max_bytes,
                                .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
                                .source_date = o.submission->source_date, .log = log_out };
-    if (sandbox_open (&box, &so, e) == -1 || checkout (&o, state, sandbox_src (box), (int) c->fetch_ms, (uint64_t) c->files, (uint64_t) c->disk, e) == -1)
+    if (sandbox_open (&box, &so, e) == -1)
+        goto out;
+    co.src = sandbox_src (box);
+    if (checkout (&o, &co, e) == -1)
         goto out;
     int64_t left = ((int64_t) o.lease->expires - time_now_us ()) / 1000, limit = sandbox_limit (c->time_ms, o.step->time_ms);
     sandbox_deadline (box, time_mono_ms () + (left < limit ? left : limit), time_mono_ms () + left);

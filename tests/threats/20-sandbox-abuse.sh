@@ -78,8 +78,11 @@ step 0 network <<'S'
 nc -w 2 127.0.0.1 22 </dev/null && exit 1
 nc -w 2 1.1.1.1 53 </dev/null && exit 1
 nc -w 2 169.254.169.254 80 </dev/null && exit 1
-wget -T 2 -q -O - http://93.184.216.34/ && exit 1
+nc -w 2 93.184.216.34 80 </dev/null && exit 1
+nc -w 2 ::1 22 </dev/null && exit 1
+nc -w 2 2606:4700:4700::1111 53 </dev/null && exit 1
 nslookup example.org 1.1.1.1 && exit 1
+nslookup example.org && exit 1
 [ "$(ip -o link | grep -v lo: | wc -l)" = 0 ]
 S
 step 0 escape <<'S'

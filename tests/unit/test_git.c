@@ -265,19 +265,19 @@ Test (git, fetches_one_commit_and_nothing_else)
     head (id);
     sh (second, sizeof second, "cd r && git commit -q --allow-empty -m second && git rev-parse HEAD");
     snprintf (url, sizeof url, "file://%s", path ("r"));
-    cr_assert (git_fetch (path ("mirror"), url, id, 20000, &e) == -1 && e.code == EC_NOT_ALLOWED, "%s", e.msg);
+    cr_assert (git_fetch (path ("mirror"), url, NULL, id, 20000, &e) == -1 && e.code == EC_NOT_ALLOWED, "%s", e.msg);
     git_allow_file (true);
-    cr_assert_eq (git_fetch (path ("mirror"), url, id, 20000, &e), 0, "%s", e.msg);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, id, 20000, &e), 0, "%s", e.msg);
     cr_assert (git_has (path ("mirror"), id) && !git_has (path ("mirror"), second));
-    cr_assert_eq (git_fetch (path ("mirror"), url, second, 20000, &e), 0, "%s", e.msg);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, second, 20000, &e), 0, "%s", e.msg);
     cr_assert (git_has (path ("mirror"), second));
     mkdir (path ("w"), 0755);
     cr_assert_eq (git_checkout (path ("mirror"), second, path ("w"), 100, 1 << 20, &e), 0, "%s", e.msg);
 
-    cr_assert_eq (git_fetch (path ("mirror"), url, "00000000000000000000000000000000000000aa", 20000, &e), -1);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, "00000000000000000000000000000000000000aa", 20000, &e), -1);
     cr_assert (e.kind == ERR_FAILED && strstr (e.msg, "fetch of 00000000"), "%s", e.msg);
-    cr_assert_eq (git_fetch (path ("mirror"), "file:///nowhere/at/all", "00000000000000000000000000000000000000aa", 20000, &e), -1);
-    cr_assert_eq (git_fetch (path ("mirror"), url, "main", 20000, &e), -1);
+    cr_assert_eq (git_fetch (path ("mirror"), "file:///nowhere/at/all", NULL, "00000000000000000000000000000000000000aa", 20000, &e), -1);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, "main", 20000, &e), -1);
     git_allow_file (false);
 }
 
@@ -291,11 +291,35 @@ Test (git, a_silent_server_costs_the_deadline_and_no_more)
         "exit if fork; close STDOUT; close STDERR; alarm 20; while ($c = $s->accept) { push @k, $c }'");
     snprintf (url, sizeof url, "git://127.0.0.1:%s/x", port);
     int64_t start = time_mono_ms ();
-    cr_assert_eq (git_fetch (path ("silent"), url, "00000000000000000000000000000000000000aa", 700, &e), -1);
+    cr_assert_eq (git_fetch (path ("silent"), url, NULL, "00000000000000000000000000000000000000aa", 700, &e), -1);
     cr_assert (e.kind == ERR_UNREACHABLE && strstr (e.msg, "did not finish in time"), "%s", e.msg);
     cr_assert_lt (time_mono_ms () - start, 5000);
     sh (left, sizeof left, "perl -e 'for (</proc/[0-9]*/cmdline>) { open F, $_ or next; $c = <F>; print \"$c\\n\" if $c =~ /^git\\0/ && index ($c, \"%s\") >= 0 }'", top);
     cr_assert_str_eq (left, "", "%s", left);
+}
+
+/* Whatever the name means by now: git goes to the address that was found for it, by each kind of URL. */
+Test (git, a_fetch_goes_to_the_address_that_was_found)
+{
+    static const char *const kinds[] = { "git://", "https://", "ssh://git@" };
+    static const char *const greets[] = { "host=moved.example.invalid:", "moved.example.invalid", "SSH-2.0-" };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char port[64], url[128], said[8192], script[1200];
+        struct err e = ERR_INIT;
+        /* takes one connection and writes down what it is greeted with: the pkt-line, the name in the TLS handshake, the banner */
+        snprintf (script, sizeof script,
+                  "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new (Listen => 5, LocalAddr => \"127.0.0.1\") or die; print $s->sockport, \"\\n\"; "
+                  "exit if fork; close STDOUT; close STDERR; alarm 20; $c = $s->accept; sysread ($c, $b, 4000); open F, \">%s/said.part\"; print F $b; close F; "
+                  "rename \"%s/said.part\", \"%s/said.%zu\"'", top, top, top, i);
+        sh (port, sizeof port, "%s", script);
+        snprintf (url, sizeof url, "%smoved.example.invalid:%s/x", kinds[i], port);
+        struct git_place at = { "moved.example.invalid", "127.0.0.1", (uint16_t) atoi (port) };
+        cr_assert_eq (git_fetch (path ("pinned"), url, &at, "00000000000000000000000000000000000000aa", 8000, &e), -1);
+        sh (said, sizeof said, "for i in 1 2 3 4 5 6 7 8 9 10; do [ -e %s/said.%zu ] && break; sleep 0.1; done; tr -c '[:print:]' '\\n' <%s/said.%zu", top, i, top, i);
+        cr_assert (strstr (said, greets[i]), "%s: %s (%s)", url, said, e.msg);
+        cr_assert_eq (git_fetch (path ("pinned"), url, NULL, "00000000000000000000000000000000000000aa", 8000, &e), -1); /* the control: the name is nowhere */
+        cr_assert (strstr (e.msg, "resolve") || strstr (e.msg, "look up") || i == 2 /* ssh says so before its last words */, "%s: %s", url, e.msg);
+    }
 }
 
 Test (git, hostile_objects_are_refused_at_the_fetch)
@@ -305,7 +329,7 @@ Test (git, hostile_objects_are_refused_at_the_fetch)
     raw_commit ("bin '40000 .git' $sub", id);
     snprintf (url, sizeof url, "file://%s", path ("m.git"));
     git_allow_file (true);
-    cr_assert_eq (git_fetch (path ("mirror"), url, id, 20000, &e), -1);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, id, 20000, &e), -1);
     cr_assert (!git_has (path ("mirror"), id));
     cr_assert (strstr (e.msg, "fetch of"), "%s", e.msg);
     git_allow_file (false);
@@ -328,8 +352,8 @@ Test (git, a_repository_cannot_run_anything_at_the_fetch)
     setenv ("GIT_TRACE", path ("ran"), 1);
     snprintf (url, sizeof url, "file://%s", path ("r"));
     git_allow_file (true);
-    cr_assert_eq (git_fetch (path ("mirror"), url, id, 20000, &e), 0, "%s", e.msg);
-    git_fetch (path ("mirror"), "ssh://127.0.0.1:1/x", "00000000000000000000000000000000000000aa", 5000, &e);
+    cr_assert_eq (git_fetch (path ("mirror"), url, NULL, id, 20000, &e), 0, "%s", e.msg);
+    git_fetch (path ("mirror"), "ssh://127.0.0.1:1/x", NULL, "00000000000000000000000000000000000000aa", 5000, &e);
     cr_assert_eq (access (path ("ran"), F_OK), -1);
     unsetenv ("GIT_TRACE");
     git_allow_file (false);

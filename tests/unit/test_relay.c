@@ -26,7 +26,7 @@ Test (relay, endpoints)
         { "tcp://broker.example:5555", "broker.example", 5555 },
         { "tcp://broker.example", NULL, 0 },
         { "tcp://[::1]:5555", NULL, 0 },
-        { "https://[fe80::1]/x", NULL, 0 },
+        { "https://[fe80::1]/x", NULL, 0 }, /* there is no passing that on; fetched from it can be */
         { "file:///x", NULL, 0 },
         { "http://host/x", NULL, 0 },
         { "https://", NULL, 0 },
@@ -41,6 +41,11 @@ Test (relay, endpoints)
         { "https://-x/y", NULL, 0 },
         { "git@host/x:y", NULL, 0 },
         { "@host:x", NULL, 0 },
+        { "https://a\\b@host/x", NULL, 0 }, /* git and we must see the host in the same place */
+        { "https://a@b@host/x", NULL, 0 },
+        { "https://a[b@host/x", NULL, 0 },
+        { "https://a_b.host/x", "a_b.host", 443 },
+        { "https://host%2e/x", NULL, 0 },
         { "host:x", NULL, 0 },
         { "", NULL, 0 },
     };
@@ -57,6 +62,64 @@ Test (relay, endpoints)
     longest[8 + 253] = '\0';
     cr_assert (relay_endpoint (bytes_str (longest), host, &port));
     cr_assert_not (relay_endpoint (bytes_of ("https://a\0b/", 12), host, &port));
+}
+
+Test (relay, a_server_at_an_address_of_ipv6)
+{
+    static const struct {
+        const char *url, *host;
+        unsigned port;
+    } rows[] = {
+        { "https://[2001:DB8::1]/x", "2001:db8::1", 443 }, { "https://[::1]:8443/x", "::1", 8443 },   { "ssh://git@[::1]:22/x", "::1", 22 },
+        { "git://[::ffff:127.0.0.1]/x", "::ffff:127.0.0.1", 9418 }, { "git@[fd00::1]:x", "fd00::1", 22 },
+        { "https://[fe80::1%25eth0]/x", NULL, 0 },        { "https://[::1/x", NULL, 0 },             { "https://[::1]x/x", NULL, 0 },
+        { "https://[]/x", NULL, 0 },                      { "https://[host]/x", NULL, 0 },           { "https://[::1]:/x", NULL, 0 },
+        { "https://[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]/x", NULL, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char host[RELAY_HOST_MAX + 1] = "";
+        uint16_t port = 0;
+        cr_assert_eq (relay_server (bytes_str (rows[i].url), host, &port), rows[i].host != NULL, "%s: %s", rows[i].url, host);
+        cr_assert (!rows[i].host || (!strcmp (host, rows[i].host) && port == rows[i].port), "%s: %s %u", rows[i].url, host, port);
+        cr_assert_not (relay_endpoint (bytes_str (rows[i].url), host, &port), "%s", rows[i].url);
+    }
+}
+
+/* A name server that says another address each time it is asked. */
+static const char *const *answers;
+static unsigned asked;
+
+static int ask (const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+    (void) host;
+    return answers[asked] ? getaddrinfo (answers[asked++], port, hints, out) : EAI_NONAME;
+}
+
+Test (relay, a_name_that_moves_gains_nothing)
+{
+    static const char *const moves[] = { "93.184.216.34", "127.0.0.1", "169.254.169.254", NULL }, *const bad[] = { "169.254.169.254", "93.184.216.34", NULL };
+    struct relay_plan p = { .n = 0 };
+    struct err e = ERR_INIT;
+    char text[64];
+    relay_plan_add (&p, "git.example.invalid", 443, false);
+    answers = moves;
+    for (int i = 0; i < 3; i++) { /* for the fetch, for the relay, and once more */
+        cr_assert (relay_find (&p.t[0], false, ask));
+        cr_assert_eq (getnameinfo ((struct sockaddr *) &p.t[0].at, p.t[0].at_len, text, sizeof text, NULL, 0, NI_NUMERICHOST), 0);
+        cr_assert_str_eq (text, "93.184.216.34");
+    }
+    cr_assert_eq (asked, 1);
+    cr_assert_eq (relay_resolve (&p, true, &e), 0, "the plan takes what was found: %s", e.msg);
+    cr_assert_eq (asked, 1);
+
+    memset (&p, 0, sizeof p);
+    relay_plan_add (&p, "git.example.invalid", 443, false);
+    answers = bad;
+    asked = 0;
+    cr_assert_not (relay_find (&p.t[0], true, ask), "link-local, even with loopback allowed");
+    cr_assert_not (relay_find (&p.t[0], true, ask), "and it is not asked again");
+    cr_assert_eq (asked, 1);
+    cr_assert_eq (relay_resolve (&p, true, &e), -1);
 }
 
 static bool ok (const char *address, bool loopback)
@@ -116,8 +179,12 @@ Test (relay, plan_and_hosts)
 
 Test (relay, the_kernels_counts)
 {
-    cr_assert_eq (inside_refused ("Ip: Forwarding OutNoRoutes X\nIp: 1 7 3\nIcmp: A\nIcmp: 1\nTcp: ActiveOpens AttemptFails\nTcp: 9 4\nUdp: NoPorts\nUdp: 2\n"), 13);
+    cr_assert_eq (inside_refused ("Ip: Forwarding OutNoRoutes X\nIp: 1 7 3\nIcmp: A\nIcmp: 1\nTcp: ActiveOpens AttemptFails\nTcp: 9 4\nUdp: NoPorts\nUdp: 2\n", ""), 13);
+    cr_assert_eq (inside_refused ("Tcp: AttemptFails\nTcp: 4\n", "Ip6InNoRoutes \t3\nIp6OutNoRoutes                  \t7\nUdp6NoPorts\t5\nUdp6NoPortsX\t9\n"), 16);
     static const char *const odd[] = { "", "Ip:", "Ip: OutNoRoutes\n", "Ip: OutNoRoutes\nIp:\n", "Ip: A B OutNoRoutes\nIp: 1 2", "Tcp: AttemptFails\nTcp: many\n", "\n\n\n" };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
-        cr_assert_eq (inside_refused (odd[i]), 0, "row %zu", i);
+        cr_assert_eq (inside_refused (odd[i], ""), 0, "row %zu", i);
+    static const char *const odd6[] = { "Ip6OutNoRoutes", "Ip6OutNoRoutes\n", "Ip6OutNoRoutes\t\n7", "Ip6OutNoRoutes many\n", "xIp6OutNoRoutes 7\n", "\n\n" };
+    for (size_t i = 0; i < sizeof odd6 / sizeof *odd6; i++)
+        cr_assert_eq (inside_refused ("", odd6[i]), 0, "row %zu", i);
 }

@@ -29,11 +29,12 @@ int inside_up (void)
     return rc;
 }
 
-void inside_no_ipv6 (void)
+/* Where it is off, an attempt fails for want of an address of one's own, and the kernel counts nothing. */
+void inside_ipv6 (void)
 {
     int fd = open ("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? 0 : write (fd, "1", 1);
-    (void) n; /* else there is ::1, where nobody listens */
+    ssize_t n = fd == -1 ? 0 : write (fd, "0", 1);
+    (void) n; /* it is on unless the machine's owner says otherwise for all new namespaces */
     if (fd != -1)
         close (fd);
 }
@@ -95,18 +96,38 @@ static uint64_t field (const char *text, const char *of, const char *name)
     return 0;
 }
 
-uint64_t inside_refused (const char *text)
+/* The value of a line "NAME VALUE". */
+static uint64_t line (const char *text, const char *name)
 {
-    return field (text, "Ip", "OutNoRoutes") + field (text, "Tcp", "AttemptFails") + field (text, "Udp", "NoPorts");
+    size_t n = strlen (name);
+    for (const char *at = text; at && *at; at = strchr (at, '\n') ? strchr (at, '\n') + 1 : NULL)
+        if (strncmp (at, name, n) == 0 && (at[n] == ' ' || at[n] == '\t')) {
+            at += n + strspn (at + n, " \t");
+            return *at >= '0' && *at <= '9' ? strtoull (at, NULL, 10) : 0;
+        }
+    return 0;
+}
+
+uint64_t inside_refused (const char *snmp, const char *snmp6)
+{
+    return field (snmp, "Ip", "OutNoRoutes") + field (snmp, "Tcp", "AttemptFails") + field (snmp, "Udp", "NoPorts") + line (snmp6, "Ip6OutNoRoutes") + line (snmp6, "Udp6NoPorts");
+}
+
+static void read_text (const char *path, char *text, size_t size)
+{
+    int fd = open (path, O_RDONLY | O_CLOEXEC);
+    size_t at = 0;
+    for (ssize_t n; fd != -1 && at < size - 1 && (n = read (fd, text + at, size - 1 - at)) > 0;)
+        at += (size_t) n;
+    if (fd != -1)
+        close (fd);
+    text[at] = '\0';
 }
 
 uint64_t inside_count (void)
 {
-    char text[8192];
-    int fd = open ("/proc/thread-self/net/snmp", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? 0 : read (fd, text, sizeof text - 1);
-    if (fd != -1)
-        close (fd);
-    text[n > 0 ? n : 0] = '\0';
-    return inside_refused (text);
+    char snmp[8192], snmp6[16384];
+    read_text ("/proc/thread-self/net/snmp", snmp, sizeof snmp);
+    read_text ("/proc/thread-self/net/snmp6", snmp6, sizeof snmp6);
+    return inside_refused (snmp, snmp6);
 }

@@ -58,7 +58,7 @@ void relay_begin (const struct job *j, int port)
     int listeners[RELAY_MAX];
     if (!j->relay_count)
         return;
-    inside_no_ipv6 ();
+    inside_ipv6 ();
     for (size_t i = 0; i < j->relay_count; i++) {
         const struct job_relay *r = &j->relay[i];
         if (inside_address ((unsigned) i + 1, r->at) == -1 || (listeners[i] = inside_listen (r->at, r->port)) == -1)
