@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a build can reach. By default nothing; where recipe, policy and owner all allow it: the git server of its submission, the broker and the
-# store, at their own addresses. Other ports, other addresses, other names, IPv6, the host's loopback and link-local fail, and are counted.
+# store, at their own addresses; the source comes from none but such either. Other ports, other addresses, other names, IPv6, the host's loopback and link-local fail, and are counted.
 # Each driver that gives builds a network must pass this: DRIVER (63-vm-network.sh).
 . "$(dirname "$0")/../e2e/lib.sh"
 [ -x "$(git --exec-path)/git-daemon" ] || { echo "no git daemon"; exit 77; }
@@ -151,6 +151,13 @@ assay status "$id" >"$scratch/out"
 has out 'it asks for a network, the owner gives none'
 sed -i 's/^network = none/network = realm/' "$realm/worker-1/worker.ini"
 expect 0 assay worker --dir "$realm/worker-1" reload
+say "$driver: a repository at an address that only this machine sees is not fetched from"
+echo true | step none
+expect 0 assay push -C "$repo" --url "git://169.254.169.254:$git_port/p"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+refused() { grep -q '169.254.169.254 has no address that a worker may fetch from' "$scratch/up.log"; }
+until_true 60 refused
+expect 0 assay cancel "$id"
 ours || fail "the control no longer works"
 key=$(printf %s "$(readlink -f "$realm/worker-1/state")" | sha256sum | cut -c1-16)
 no_groups() { [ -z "$(find /sys/fs/cgroup -path "*assay-$key/*" -name '*.run' 2>/dev/null)" ]; }
