@@ -119,6 +119,14 @@ void result_json (const struct result *r, struct buf *out)
     json_t *internal = json_pack ("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "lease", base64 (&r->lease), "leaseId", hex (&r->lease_id), "receipt",
                                   base64 (&r->receipt), "worker", r->worker, "owner", r->owner, "isolation", isolation_name (r->isolation), "network", network_name (r->network), "accelerator",
                                   r->accelerator, "host", text (r->host), "inputs", inputs, "note", text (r->note));
+    json_t *openings = NULL;
+    for (size_t i = 0; i < r->input_count; i++)
+        if (!digest_zero (&r->openings[i]) && !openings)
+            openings = json_array ();
+    for (size_t i = 0; openings && i < r->input_count; i++)
+        json_array_append_new (openings, digest_zero (&r->openings[i]) ? json_string ("") : hex (&r->openings[i]));
+    if (openings)
+        json_object_set_new (internal, "openings", openings);
     if (r->linked) {
         BUF (link);
         buf_add (&link, r->link, sizeof r->link);
@@ -380,6 +388,14 @@ int result_parse (struct bytes json, struct result *r, struct err *e)
         if (!s || !digest_parse (s, &r->inputs[i]))
             rd.wrong = "inputs";
         r->input_count = i + 1;
+    }
+    json_t *openings = json_object_get (in, "openings");
+    if (openings && (!json_is_array (openings) || json_array_size (openings) != r->input_count))
+        rd.wrong = rd.wrong ? rd.wrong : "openings";
+    for (size_t i = 0; !rd.wrong && openings && i < r->input_count; i++) {
+        const char *s = json_string_value (json_array_get (openings, i));
+        if (!s || (*s && !digest_parse (s, &r->openings[i])))
+            rd.wrong = "openings";
     }
     if (!rd.wrong && json_object_get (in, "link")) {
         BUF (link);

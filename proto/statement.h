@@ -25,6 +25,7 @@ struct result {
     unsigned exit_status;           /* 0..255; 128+N for a signal; 124 time limit */
     struct digest artifact;         /* manifest_empty() where the step failed */
     struct digest inputs[64];       /* artifacts read, in the order of the step's needs */
+    struct digest openings[64];     /* of those that the lease names blinded (blind.h), else zero */
     size_t input_count;
     int64_t started, finished;      /* microseconds */
     char *note;                     /* why it failed, names of dropped bits, ...; may be "" */

@@ -217,7 +217,8 @@ int on_verdict (struct ask *a, struct err *e)
     if (rc == 0 && !again) {
         struct step_row *st = &c.step;
         st->verdict_index = v.index;
-        if (v.final)
+        bool trusted = !strcmp (v.state, "trusted");
+        if ((v.final || trusted) && !(trusted && !digest_zero (&q->opening) && blind_names (&st->usable.name, &q->id, &q->opening, &v.artifact)))
             memset (&st->usable, 0, sizeof st->usable);
         (void) snprintf (st->state, sizeof st->state, "%s", v.state);
         st->digest = v.artifact;
@@ -283,10 +284,16 @@ int on_usable (struct ask *a, struct err *e)
     if (context_find (a->s, &q->id, q->step, &c, e) == -1)
         return -1;
     int rc = 0;
+    bool none = digest_zero (&q->name);
     if (!principal_project (a->sender, bytes_str (c.sub.project)))
         rc = err_code (e, EC_NOT_ALLOWED, "%s has no word on project %s", a->sender->name, c.sub.project);
+    else if (q->box.len != (none ? 0 : BLIND_BOX))
+        rc = err_code (e, EC_MALFORMED, "a box of %zu bytes for a blinded name", q->box.len);
     if (rc == 0 && q->index >= c.step.verdict_index && c.step.job.state != JOB_DECIDED) {
-        c.step.usable = q->artifact;
+        memset (&c.step.usable, 0, sizeof c.step.usable);
+        c.step.usable.name = q->name;
+        if (!none)
+            memcpy (c.step.usable.box, q->box.p, sizeof c.step.usable.box);
         rc = state_step_put (a->s->state, &c.step, e);
         if (rc == 0)
             rc = needs_check (a->s, &c.sub, e);

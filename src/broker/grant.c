@@ -49,6 +49,8 @@ struct plan { /* a step that is to be leased, opened */
     size_t all_count;
     bool have_body, have_step;
     struct digest inputs[64];
+    uint8_t boxes[64][BLIND_BOX]; /* of those that are blinded, else zero */
+    bool blinded;              /* any of them is */
     struct bytes input_list[64];
     unsigned network;          /* NETWORK_*: in force */
     bool early;                /* an input is not trusted yet */
@@ -100,7 +102,11 @@ static int plan_open (struct server *s, const struct step_row *row, struct plan 
             return found == -1 ? -1 : err_code (e, EC_INTERNAL, "step %s needs one that is not there", row->name);
         bool trusted = !strcmp (need.state, "trusted");
         p->early = p->early || !trusted;
-        p->inputs[i] = trusted ? need.digest : need.usable;
+        bool blind = p->step.u.step.start_provisional && !digest_zero (&need.usable.name);
+        p->inputs[i] = blind ? need.usable.name : trusted ? need.digest : (struct digest){ { 0 } };
+        if (blind)
+            memcpy (p->boxes[i], need.usable.box, sizeof p->boxes[i]);
+        p->blinded = p->blinded || blind;
         if (digest_zero (&p->inputs[i]))
             return err_code (e, EC_INTERNAL, "step %s is to read what is not there", row->name);
         p->input_list[i] = bytes_of (p->inputs[i].b, 32);
@@ -274,7 +280,7 @@ static int give (struct server *s, struct plan *p, struct worker *w, bool truste
                                                  .state = p->c.step.state, .worker = l.worker, .owner = l.owner }, NULL, e) == -1
         || step_apply (s, &p->c, JOB_LEASE, 0, "", e) == -1)
         return -1;
-    lease_later (s, &w->route, &body, &p->c.sub.envelope);
+    lease_later (s, &w->route, &body, &p->c.sub.envelope, p->boxes, p->blinded ? st->needs.n : 0);
     w->credit--;
     logs_lease (s, l.step, &l);
     return 0;

@@ -50,7 +50,7 @@ void send_later (struct server *s, const struct route *to, const struct msg *m)
     s->out_bytes += o->frame.len;
 }
 
-void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission)
+void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission, const uint8_t boxes[][BLIND_BOX], size_t n)
 {
     struct msg none = MSG_INIT (pong, 0);
     send_later (s, to, &none); /* its place in the order; the frame comes when it is signed */
@@ -58,16 +58,21 @@ void lease_later (struct server *s, const struct route *to, const struct buf *bo
     s->out_bytes += submission->len;
     buf_add (&o->lease, body->p, body->len);
     buf_add (&o->submission, submission->p, submission->len);
+    buf_add (&o->boxes, boxes, n * BLIND_BOX);
 }
 
 static void sign_one (struct server *s, size_t i)
 {
     struct out *o = &s->outs[i];
     struct msg m = MSG_INIT (lease, 0);
+    struct bytes boxes[64];
     BUF (raw);
     envelope_sign (TYPE_LEASE, buf_bytes (&o->lease), &realm_keys (s->rl)->sign, &raw);
     m.u.lease.lease = buf_bytes (&raw);
     m.u.lease.submission = buf_bytes (&o->submission);
+    m.u.lease.boxes = (struct bytes_list){ boxes, o->boxes.len / BLIND_BOX };
+    for (size_t k = 0; k < m.u.lease.boxes.n; k++)
+        boxes[k] = blind_box (o->boxes.p + k * BLIND_BOX);
     buf_release (&o->frame);
     msg_encode (&m, &o->frame);
 }
@@ -93,6 +98,7 @@ static void outs_cut (struct server *s, size_t from)
         buf_release (&s->outs[i].frame);
         buf_release (&s->outs[i].lease);
         buf_release (&s->outs[i].submission);
+        buf_release (&s->outs[i].boxes);
     }
     s->out_count = from;
     if (from == 0)

@@ -64,7 +64,7 @@ struct out {                    /* to send after the commit */
     char topic[130];
     struct buf frame;
     struct buf lease;           /* body of a lease: signed, and made into the frame with its submission, when the turn ends */
-    struct buf submission;
+    struct buf submission, boxes;
 };
 
 struct looker {                 /* one that asked in this turn */
@@ -128,7 +128,7 @@ int server_run (struct server *s, struct err *e);
 void server_close (struct server **s);
 void send_later (struct server *s, const struct route *to, const struct msg *m);
 void ask_reply (const struct ask *a, const struct msg *m);
-void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission);
+void lease_later (struct server *s, const struct route *to, const struct buf *body, const struct buf *submission, const uint8_t boxes[][BLIND_BOX], size_t n); /* n: none, or of each input */
 bool may_see (const struct principal *p, const char *project);
 size_t *looked_by (struct server *s, const uint8_t peer[32]); /* how many rows were looked at for the key in this turn */
 

@@ -11,6 +11,7 @@
 #define ASSAY_BROKER_STATE_H
 
 #include "broker/job.h"
+#include "proto/blind.h"
 
 struct state;
 
@@ -46,7 +47,7 @@ struct step_row {
     } stored;
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
     unsigned needs;           /* steps that it needs */
-    struct digest usable;     /* its artifact, while it is provisional, for steps that may start on that; shown to nobody */
+    struct blind usable;      /* its artifact, blinded: from when it was provisional, for steps that may start on that; name zero: none */
     struct digest inputs;     /* SHA-256 of the artifacts that its leases read, in order; zero: none was given yet */
     int64_t since;            /* of its newest retry, microseconds; 0: none. Who read the artifact before may vote again */
 };

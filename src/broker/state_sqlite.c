@@ -105,6 +105,24 @@ static void put_digest (sqlite3_stmt *q, int i, const struct digest *d)
         sqlite3_bind_blob (q, i, d->b, 32, SQLITE_STATIC);
 }
 
+/* Name and box, behind each other; digests of earlier versions are none. */
+static void put_usable (sqlite3_stmt *q, int i, const struct blind *b)
+{
+    _Static_assert (sizeof *b == sizeof b->name + sizeof b->box, "without gaps");
+    if (digest_zero (&b->name))
+        sqlite3_bind_null (q, i);
+    else
+        sqlite3_bind_blob (q, i, b, sizeof *b, SQLITE_STATIC);
+}
+
+static void get_usable (sqlite3_stmt *q, int i, struct blind *out)
+{
+    const void *p = sqlite3_column_blob (q, i);
+    memset (out, 0, sizeof *out);
+    if (p && sqlite3_column_bytes (q, i) == (int) sizeof *out)
+        memcpy (out, p, sizeof *out);
+}
+
 static void get_text (sqlite3_stmt *q, int i, char *out, size_t size)
 {
     const char *s = (const char *) sqlite3_column_text (q, i);
@@ -371,7 +389,7 @@ static void step_row (sqlite3_stmt *q, struct step_row *r)
     get_text (q, i++, r->reason, sizeof r->reason);
     r->verdict_index = (uint64_t) sqlite3_column_int64 (q, i++);
     r->needs = get_u (q, i++);
-    get_digest (q, i++, &r->usable);
+    get_usable (q, i++, &r->usable);
     get_digest (q, i++, &r->inputs);
     r->since = sqlite3_column_int64 (q, i++);
     bool queued = get_u (q, i++) != 0;
@@ -402,7 +420,7 @@ static void step_bind (sqlite3_stmt *q, const struct step_row *r)
     put_text (q, i++, r->reason);
     sqlite3_bind_int64 (q, i++, (int64_t) r->verdict_index);
     sqlite3_bind_int64 (q, i++, r->needs);
-    put_digest (q, i++, &r->usable);
+    put_usable (q, i++, &r->usable);
     put_digest (q, i++, &r->inputs);
     sqlite3_bind_int64 (q, i++, r->since);
 }

@@ -301,10 +301,10 @@ static int inputs_of (const struct listed *l, const struct msg_step *st, struct 
             *blame = need;
             return -1;
         }
-        if (trusted)
+        if (need && st->start_provisional && !digest_zero (&need->usable.name))
+            list[i] = need->usable.name; /* also when a verdict has confirmed it: what runs on it goes on */
+        else if (trusted)
             list[i] = need->digest;
-        else if (need && st->start_provisional && !digest_zero (&need->usable))
-            list[i] = need->usable;
         else
             ready = 0;
     }

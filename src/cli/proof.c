@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/blind.h"
 #include "store/manifest.h"
 #include "verifier/rule.h"
 
@@ -111,7 +112,7 @@ static int check_lease (const struct proof *p, const struct result *r, int64_t t
                  || !bytes_eqs (b->step, r->step) || !bytes_eqs (b->project, r->project) || !digest_eq (&b->image, &r->image) || b->inputs.n != r->input_count)
             rc = err_set (e, ERR_DAMAGED, "it is another worker's, or of another step");
         for (size_t i = 0; rc == 0 && i < r->input_count; i++)
-            if (b->inputs.v[i].len != 32 || memcmp (b->inputs.v[i].p, r->inputs[i].b, 32))
+            if (!blind_names_input (b, i, &r->openings[i], &r->inputs[i]))
                 rc = err_set (e, ERR_DAMAGED, "the result read other inputs than it names");
         *stands = *stands && who && principal_good_at (who, time);
         msg_release (&m);

@@ -31,7 +31,7 @@ struct access_project {
 struct access_ask {
     const struct principal *sender;
     const struct lease *lease; /* opened, or NULL */
-    struct digest artifact;
+    struct digest artifact;    /* as asked for: of a blinded input, its name */
     bool provisional, image;
     const struct access_project *projects; /* that hold the artifact */
     size_t project_count;

@@ -298,7 +298,8 @@ store_put (struct realm *rl, int dir_fd, struct bytes manifest, struct bytes lea
 struct get {
     struct client *c;
     int dir_fd, fd;
-    struct digest artifact;
+    struct digest artifact, opening;
+    const struct store_input *input; /* where it is a lease's input; else NULL */
     struct bytes lease, submission;
     bool provisional, known;     /* known: the manifest is here and the folders are made */
     struct manifest m;
@@ -376,7 +377,8 @@ get_begin (struct get *g, struct err *e)
     struct net_in in;
     int r = -1;
 
-    m.u.get_open.artifact = g->artifact;
+    m.u.get_open.artifact = g->input != NULL ? g->input->name : g->artifact;
+    m.u.get_open.box = g->input != NULL ? g->input->box : bytes_of (NULL, 0);
     m.u.get_open.lease = g->lease;
     m.u.get_open.submission = g->submission;
     m.u.get_open.provisional = g->provisional;
@@ -384,6 +386,10 @@ get_begin (struct get *g, struct err *e)
         return -1;
     struct digest have = manifest_digest (m.u.get_manifest.manifest);
 
+    if (g->input != NULL && !g->known && blind_names (&g->input->name, &g->input->submission, &m.u.get_manifest.opening, &have)) {
+        g->artifact = have;
+        g->opening = m.u.get_manifest.opening;
+    }
     if (!digest_eq (&have, &g->artifact))
         err_code (e, EC_DAMAGED, "the store sent another manifest than the one asked for");
     else if (g->known)
@@ -526,40 +532,60 @@ get_folder (const char *dir, bool *made, struct err *e)
     return fd;
 }
 
-int
-store_get (struct realm *rl, const struct digest *artifact, const char *dir, struct bytes lease, struct bytes submission, bool provisional, int deadline_ms, struct err *e)
+static int
+get_whole (struct realm *rl, struct get *g, const char *dir, int deadline_ms, struct err *e)
 {
-    struct get g = { .fd = -1, .artifact = *artifact, .lease = lease, .submission = submission, .provisional = provisional, .progress = time_mono_ms () };
     struct err local = ERR_INIT;
     bool made;
     int r;
 
     if (e == NULL)
         e = &local;
-    g.dir_fd = get_folder (dir, &made, e);
-    if (g.dir_fd == -1)
+    g->fd = -1;
+    g->progress = time_mono_ms ();
+    g->dir_fd = get_folder (dir, &made, e);
+    if (g->dir_fd == -1)
         return -1;
     for (;;) {
         *e = (struct err) ERR_INIT;
-        r = client_open (&g.c, rl, ROLE_STORE, ANSWER_MS, e);
-        if (r == 0 && (r = get_begin (&g, e)) == 0)
-            r = get_stream (&g, e);
-        client_close (&g.c);
-        if (r == 0 || !again (e) || time_mono_ms () - g.progress > deadline_ms)
+        r = client_open (&g->c, rl, ROLE_STORE, ANSWER_MS, e);
+        if (r == 0 && (r = get_begin (g, e)) == 0)
+            r = get_stream (g, e);
+        client_close (&g->c);
+        if (r == 0 || !again (e) || time_mono_ms () - g->progress > deadline_ms)
             break;
         usleep (PAUSE_US);
     }
     if (r == 0)
-        r = get_rest (&g, e);
+        r = get_rest (g, e);
     if (r == -1)
         err_wrap (e, "store");
-    digest_drop (&g.hash);
-    fd_close (&g.fd);
-    fd_close (&g.dir_fd);
-    free (g.blobs);
-    manifest_release (&g.m);
+    digest_drop (&g->hash);
+    fd_close (&g->fd);
+    fd_close (&g->dir_fd);
+    free (g->blobs);
+    manifest_release (&g->m);
     if (r == -1 && made)
         file_remove_tree (dir, NULL);
+    return r;
+}
+
+int
+store_get (struct realm *rl, const struct digest *artifact, const char *dir, struct bytes lease, struct bytes submission, bool provisional, int deadline_ms, struct err *e)
+{
+    struct get g = { .artifact = *artifact, .lease = lease, .submission = submission, .provisional = provisional };
+
+    return get_whole (rl, &g, dir, deadline_ms, e);
+}
+
+int
+store_get_input (struct realm *rl, struct store_input *in, const char *dir, struct bytes lease, struct bytes submission, int deadline_ms, struct err *e)
+{
+    struct get g = { .artifact = in->name, .input = in, .lease = lease, .submission = submission, .provisional = true };
+    int r = get_whole (rl, &g, dir, deadline_ms, e);
+
+    in->artifact = g.artifact;
+    in->opening = g.opening;
     return r;
 }
 

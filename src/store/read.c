@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "proto/blind.h"
 #include "store/gc.h"
 
 #define READ_IDLE_MS 600000
@@ -58,8 +59,9 @@ add_holder (void *arg, const char *project, bool trusted, const char *votes)
     h->v[h->n++] = (struct access_project){ xstrdup (project), trusted };
 }
 
+/* *artifact: what is asked for, by its digest, once it is known that it may be read. opening: of a blinded input, else zero. */
 static int
-may_read (struct ask *a, const struct msg_get_open *g, int64_t *until, struct err *e)
+may_read (struct ask *a, const struct msg_get_open *g, int64_t *until, struct digest *artifact, struct digest *opening, struct err *e)
 {
     struct access_ask q = { .sender = a->sender, .artifact = g->artifact, .provisional = g->provisional == 1 };
     struct holders h = { realm_roster (a->s->rl), NULL, 0 };
@@ -80,6 +82,13 @@ may_read (struct ask *a, const struct msg_get_open *g, int64_t *until, struct er
     q.projects = h.v;
     q.project_count = h.n;
     r = access_read (&q, e);
+    *artifact = g->artifact;
+    memset (opening, 0, sizeof *opening);
+    if (r == 0 && g->box.len > 0) {
+        const struct keys *k = realm_keys (a->s->rl);
+        r = q.lease == NULL ? err_code (e, EC_NOT_ALLOWED, "a blinded input is read by a lease")
+                            : blind_open (&g->artifact, &l.body.u.lease_body.submission, g->box, k->seal_pub, k->seal_sec, artifact, opening, e);
+    }
     for (size_t i = 0; i < h.n; i++)
         free ((char *) h.v[i].name);
     free (h.v);
@@ -136,15 +145,16 @@ on_get_open (struct ask *a, struct err *e)
     struct server *s = a->s;
     struct msg m = MSG_INIT (get_manifest, a->m->request);
     BUF (raw);
+    struct digest artifact;
     int64_t until;
 
     if (net_owes (a->in->peer))
         return err_code (e, EC_BUSY, "%s does not read what it asked for", a->sender->name);
-    if (may_read (a, g, &until, e) == -1)
+    if (may_read (a, g, &until, &artifact, &m.u.get_manifest.opening, e) == -1)
         return -1;
-    if (gc_manifest (s->cas, &g->artifact, &raw, e) == -1)
+    if (gc_manifest (s->cas, &artifact, &raw, e) == -1)
         return -1;
-    struct read_open **slot = read_slot (s, a->in, &g->artifact), *r = xcalloc (1, sizeof *r);
+    struct read_open **slot = read_slot (s, a->in, &artifact), *r = xcalloc (1, sizeof *r);
 
     if (manifest_parse (buf_bytes (&raw), &r->m, e) == -1) {
         free (r);
@@ -155,7 +165,7 @@ on_get_open (struct ask *a, struct err *e)
     memcpy (r->route, a->in->route, a->in->route_len);
     r->route_len = a->in->route_len;
     memcpy (r->peer, a->in->peer, sizeof r->peer);
-    r->artifact = g->artifact;
+    r->artifact = artifact;
     r->blobs = manifest_blobs (&r->m, &r->blob_count);
     r->total = manifest_bytes (&r->m);
     r->touched = time_mono_ms ();

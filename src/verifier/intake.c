@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "proto/blind.h"
 #include "store/manifest.h"
 #include "verifier/ledger.h"
 
@@ -79,7 +80,7 @@ static int check_lease (const struct intake *in, const struct result *r, struct 
     else if (b->inputs.n != r->input_count || b->inputs.n != in->step->needs.n)
         rc = err_code (e, EC_CONFLICT, "lease: it has other inputs than the step");
     for (size_t i = 0; rc == 0 && i < r->input_count; i++)
-        if (b->inputs.v[i].len != 32 || memcmp (b->inputs.v[i].p, r->inputs[i].b, 32) != 0)
+        if (!blind_names_input (b, i, &r->openings[i], &r->inputs[i]))
             rc = err_code (e, EC_CONFLICT, "lease: the result read other inputs");
     if (!bytes_copy (b->broker, out->broker, sizeof out->broker))
         rc = -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proto/blind.h"
 #include "verifier/intake.h"
 #include "verifier/matter.h"
 
@@ -102,6 +103,8 @@ static int say (const struct judge *j, struct matter *m, const struct counted *c
     out.u.verdict.id = s->sub;
     out.u.verdict.step = bytes_str (s->name);
     out.u.verdict.envelope = buf_bytes (&envelope);
+    if (d->state == STATE_TRUSTED && !digest_zero (&s->usable) && digest_eq (&s->usable, &s->artifact))
+        out.u.verdict.opening = blind_salt (&s->sub, bytes_str (s->name), &s->usable, j->keys->seal_sec);
     if (rc == 0)
         rc = tell_broker (j, &out, e);
     char hex[DIGEST_HEX];
@@ -149,13 +152,15 @@ static bool wanted_early (const struct matter *m)
     return wanted;
 }
 
-/* The broker gets the digest of a provisional artifact for the leases of those steps, and nobody else does. */
+/* The broker gets a provisional artifact's blinded name for the leases of those steps. It stays in use when a verdict confirms the artifact. */
 static int tell_usable (const struct judge *j, struct matter *m, const struct decision *d, struct err *e)
 {
     struct ledger_step *s = &m->step;
     struct digest now = { { 0 } };
     if (!d->final && d->state == STATE_PROVISIONAL)
         now = s->lead;
+    else if (d->state == STATE_TRUSTED && digest_eq (&s->usable, &s->artifact))
+        now = s->usable;
     if (digest_eq (&now, &s->usable))
         return 0;
     if (!wanted_early (m))
@@ -164,9 +169,17 @@ static int tell_usable (const struct judge *j, struct matter *m, const struct de
     if (d->final)
         return 0; /* the verdict itself ends it */
     struct msg out = MSG_INIT (usable, 0);
+    struct blind b;
+    if (!digest_zero (&now)) {
+        const struct principal *store = roster_role (j->roster, ROLE_STORE, 0);
+        if (!store)
+            return err_code (e, EC_INTERNAL, "no store in the roster to seal a provisional artifact's digest to");
+        blind_make (&s->sub, bytes_str (s->name), &now, j->keys->seal_sec, store->seal_key, &b);
+        out.u.usable.name = b.name;
+        out.u.usable.box = bytes_of (b.box, sizeof b.box);
+    }
     out.u.usable.id = s->sub;
     out.u.usable.step = bytes_str (s->name);
-    out.u.usable.artifact = now;
     out.u.usable.index = ledger_next_index (j->ledger);
     return tell_broker (j, &out, e);
 }

@@ -305,7 +305,9 @@ static void on_lease (struct agent *a, const struct msg_lease *m)
     for (int i = 0; i < SLOTS && !s; i++)
         if (!a->slots[i].used)
             s = &a->slots[i];
-    if (order_check (&o, realm_roster (a->rl), realm_name (a->rl), m->lease, m->submission, time_now_us (), &e) == -1) {
+    BUF (boxes);
+    if (order_check (&o, realm_roster (a->rl), realm_name (a->rl), m->lease, m->submission, time_now_us (), &e) == -1
+        || order_boxes (&o, &m->boxes, &boxes, &e) == -1) {
         log_peer ("broker", &e);
         decline (a, &id, e.msg);
         return;
@@ -327,7 +329,7 @@ static void on_lease (struct agent *a, const struct msg_lease *m)
         bytes_copy (o.submission->project, s->project, sizeof s->project);
         bytes_copy (o.step->name, s->step, sizeof s->step);
         digest_hex (&id, s->hex);
-        struct launch_opts lo = { a->dir, a->state, s->hex, &mine, m->lease, m->submission };
+        struct launch_opts lo = { a->dir, a->state, s->hex, &mine, m->lease, m->submission, buf_bytes (&boxes) };
         if (launch (&lo, &s->pid, &s->fd, &e) == -1)
             finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), e.msg);
         else

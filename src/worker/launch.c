@@ -113,7 +113,7 @@ int launch (const struct launch_opts *o, pid_t *pid, int *fd, struct err *e)
     CLEANUP (free_ptr) char *dir = xasprintf ("%s/steps/%s", o->state, o->hex);
     BUF (settings);
     conf_write (o->conf, &settings);
-    if (file_mkdirs (dir, 0700, e) == -1 || leave (dir, "lease", o->lease, e) == -1 || leave (dir, "submission", o->submission, e) == -1
+    if (file_mkdirs (dir, 0700, e) == -1 || leave (dir, "lease", o->lease, e) == -1 || leave (dir, "submission", o->submission, e) == -1 || leave (dir, "boxes", o->boxes, e) == -1
         || leave (dir, RUNNER_CONF, buf_bytes (&settings), e) == -1)
         return -1;
     return take_spare (o->hex, pid, fd) ? 0 : start (o->dir, o->hex, pid, fd, e);

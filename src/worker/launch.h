@@ -14,6 +14,7 @@ struct launch_opts {
     const char *dir, *state, *hex;
     const struct conf *conf;         /* the owner's settings for this step */
     struct bytes lease, submission;  /* envelopes */
+    struct bytes boxes;              /* of the lease's inputs, as order_boxes gives them */
 };
 /* The process, and our end of the socket on which it says what it has to say (non-blocking; the caller's). On -1 the folder may be there. */
 int launch (const struct launch_opts *o, pid_t *pid, int *fd, struct err *e);

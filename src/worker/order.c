@@ -118,3 +118,16 @@ unsigned order_isolation (const struct order *o, const struct roster *r)
     struct policy realm = roster_policy (r, o->submission->project);
     return policy_in_force (&realm, o->step).isolation;
 }
+
+int order_boxes (const struct order *o, const struct bytes_list *boxes, struct buf *out, struct err *e)
+{
+    static const uint8_t none[BLIND_BOX];
+    if (boxes->n && boxes->n != o->lease->inputs.n)
+        return err_code (e, EC_CONFLICT, "the lease has %zu inputs, and %zu boxes for them", o->lease->inputs.n, boxes->n);
+    for (size_t i = 0; i < boxes->n; i++) {
+        if (boxes->v[i].len && boxes->v[i].len != BLIND_BOX)
+            return err_code (e, EC_MALFORMED, "the box of input %zu has %zu bytes, not %u", i + 1, boxes->v[i].len, BLIND_BOX);
+        buf_add (out, boxes->v[i].len ? boxes->v[i].p : none, BLIND_BOX);
+    }
+    return 0;
+}

@@ -7,7 +7,7 @@
 #define ASSAY_WORKER_ORDER_H
 
 #include "auth/roster.h"
-#include "proto/envelope.h"
+#include "proto/blind.h"
 
 struct order {
     struct envelope lease_env, submission_env;
@@ -22,6 +22,9 @@ struct order {
 int order_check (struct order *o, const struct roster *r, const char *self, struct bytes lease, struct bytes submission, int64_t now_us, struct err *e);
 /* The weakest isolation that the policies in force allow: the realm's, the project's, the recipe's. One ISOLATION_*. */
 unsigned order_isolation (const struct order *o, const struct roster *r);
+/* The boxes of blinded inputs (blind.h), as the broker sent them beside the lease: none, or one for each input, empty where that is a digest. out: one
+ * behind the other, BLIND_BOX bytes each, zeros where there is none. */
+int order_boxes (const struct order *o, const struct bytes_list *boxes, struct buf *out, struct err *e);
 void order_release (struct order *o);
 
 #endif

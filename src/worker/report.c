@@ -49,9 +49,9 @@ int report_seal (struct realm *rl, const struct order *o, const struct report *p
     r.host = xstrdup (p->host);
     r.exit_status = p->exit_status;
     r.artifact = p->artifact;
-    for (size_t i = 0; i < o->lease->inputs.n; i++)
-        memcpy (r.inputs[i].b, o->lease->inputs.v[i].p, 32);
     r.input_count = o->lease->inputs.n;
+    memcpy (r.inputs, p->inputs, r.input_count * sizeof *r.inputs);
+    memcpy (r.openings, p->openings, r.input_count * sizeof *r.openings);
     r.started = p->started;
     r.finished = p->finished;
     r.note = xstrdup (p->note);

@@ -9,6 +9,7 @@
 struct report {
     unsigned isolation, exit_status, network; /* network: NETWORK_*, what the build really had */
     struct digest artifact;
+    const struct digest *inputs, *openings; /* what it read, in the order of the lease's inputs; openings as in blind.h */
     struct bytes lease, receipt; /* envelopes */
     struct bytes manifest;       /* of the artifact; empty where the step failed */
     int64_t started, finished;   /* microseconds */

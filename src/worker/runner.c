@@ -67,16 +67,26 @@ static void add_note (void *arg, const char *text)
     buf_addf (arg, "%s\n", text);
 }
 
-static int get_inputs (struct realm *rl, const struct order *o, struct bytes lease, struct bytes submission, const struct conf *c, const char *dir, struct err *e)
+struct read_inputs { /* what was read */
+    struct digest artifacts[64], openings[64];
+};
+
+static int get_inputs (struct realm *rl, const struct order *o, struct bytes lease, struct bytes submission, struct bytes boxes, const struct conf *c, const char *dir,
+                       struct read_inputs *out, struct err *e)
 {
+    memset (out, 0, sizeof *out);
+    if (boxes.len && boxes.len != o->lease->inputs.n * BLIND_BOX)
+        return err_code (e, EC_MALFORMED, "the boxes of the inputs");
     for (size_t i = 0; i < o->step->needs.n; i++) {
         char name[64];
-        struct digest d;
-        memcpy (d.b, o->lease->inputs.v[i].p, 32);
+        struct store_input in = { .submission = o->submission_id, .box = boxes.len ? blind_box (boxes.p + i * BLIND_BOX) : boxes };
+        memcpy (in.name.b, o->lease->inputs.v[i].p, 32);
         if (!bytes_copy (o->step->needs.v[i], name, sizeof name) || !name_valid (name))
             return err_code (e, EC_MALFORMED, "the name of an input");
         char *to = xasprintf ("%s/%s", dir, name);
-        int rc = store_get (rl, &d, to, lease, submission, true, (int) c->fetch_ms, e);
+        int rc = store_get_input (rl, &in, to, lease, submission, (int) c->fetch_ms, e);
+        out->artifacts[i] = in.artifact;
+        out->openings[i] = in.opening;
         free (to);
         if (rc == -1)
             return err_wrap (e, "input %s", name);
@@ -176,13 +186,14 @@ static void tell_relay (const struct relay_plan *p, const struct relay_counts *n
     say (RUNNER_RELAY, bytes_of (b, sizeof b));
 }
 
-static int run_step (struct realm *rl, const char *state, const char *hex, struct bytes lease, struct bytes submission, const struct conf *c, const struct runner_hooks *hooks,
-                     struct err *e)
+static int run_step (struct realm *rl, const char *state, const char *hex, struct bytes lease, struct bytes submission, struct bytes boxes, const struct conf *c,
+                     const struct runner_hooks *hooks, struct err *e)
 {
     struct order o;
     struct sandbox *box = NULL;
     struct sandbox_run run;
     struct outcome out;
+    struct read_inputs *read CLEANUP (free_ptr) = xcalloc (1, sizeof *read);
     struct realm *own = rl;
     BUF (note);
     BUF (sealed);
@@ -201,7 +212,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         || !(kind = sandbox_choose (c, sandbox_offer (c, NULL, e), &(struct sandbox_needs){ order_isolation (&o, realm_roster (own)), meta.bootable, relayed, meta.guest }, e)))
         goto out;
     if ((kind != ISOLATION_QEMU && image_mount (&io, image, mount_at, &root, image_lock, e) == -1) || file_mkdirs (inputs, 0755, e) == -1
-        || get_inputs (rl, &o, lease, submission, c, inputs, e) == -1)
+        || get_inputs (rl, &o, lease, submission, boxes, c, inputs, read, e) == -1)
         goto out;
     struct relay_plan relay;
     struct relay_target server;
@@ -240,7 +251,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     }
     host = host_text (kind, sandbox_start (box));
     text_clean (buf_bytes (&out.notes), true, &note);
-    struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note),
+    struct report rep = { kind, out.exit_status, relayed ? NETWORK_REALM : NETWORK_NONE, out.artifact, read->artifacts, read->openings, lease, buf_bytes (&out.receipt), buf_bytes (&out.manifest), started, time_now_us (), host, buf_str (&note),
                           sandbox_accelerator (box) };
     rc = report_seal (rl, &o, &rep, &sealed, e);
     if (rc == 0) /* before the rest is cleared away, which the agent does as well if we are not quick: nothing of the step runs any more */
@@ -269,10 +280,12 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     struct digest id;
     BUF (lease);
     BUF (submission);
+    BUF (boxes);
     say_fd = fd;
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     umask (022);
     char *state = xasprintf ("%s/state", dir), *l = xasprintf ("%s/steps/%s/lease", state, hex), *s = xasprintf ("%s/steps/%s/submission", state, hex),
+         *b = xasprintf ("%s/steps/%s/boxes", state, hex),
          *group = xasprintf ("%s.run", hex);
     int rc = -1;
     unsigned offered;
@@ -280,14 +293,15 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
         err_set (&e, ERR_USAGE, "--step: not an id");
     else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter (group) == 0
              && (offered = sandbox_offer (conf, NULL, &e)) && sandbox_enter (offered, state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
-             && file_read (s, 1 << 20, &submission, &e) == 0 && realm_open (&rl, dir, &e) == 0)
-        rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), conf, hooks, &e);
+             && file_read (s, 1 << 20, &submission, &e) == 0 && file_read (b, 64 * BLIND_BOX, &boxes, &e) == 0 && realm_open (&rl, dir, &e) == 0)
+        rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), buf_bytes (&boxes), conf, hooks, &e);
     if (rc == -1)
         say (RUNNER_ERROR, bytes_str (*e.msg ? e.msg : "the step's control group cannot be entered"));
     realm_close (&rl);
     free (state);
     free (l);
     free (s);
+    free (b);
     free (group);
     return 0;
 }

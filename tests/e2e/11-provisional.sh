@@ -29,6 +29,8 @@ steps:
 R
 trusted=worker-1
 mv "$realm/worker-4" "$realm/bare"
+# All that a daemon has on disk, as hexadecimal; while it runs.
+bytes_of() { cp -r "$realm/$1" "$scratch/copy" && find "$scratch/copy" -type f -exec cat {} + | od -An -v -tx1 | tr -d ' \n'; rm -rf "$scratch/copy"; }
 steps_are() { # ID STATE OF BUILD, TEST, REPORT
     [ "$(state_of "$1" build) $(state_of "$1" test) $(state_of "$1" report)" = "$2 $3 $4" ]
 }
@@ -49,14 +51,25 @@ has out "an input is not trusted yet"
 expect 3 assay get "$id/report" -d "$scratch/no"
 events "$id" >"$scratch/ev"
 ! grep -E '"digest":"[0-9a-f]{64}"' "$scratch/ev" || fail "a digest before the verdict"
+bytes_of broker >"$scratch/broker-knows"
+bytes_of verifier >"$scratch/verifier-knows"
 
 say "the trusted worker confirms: all of it is trusted at once, and nothing runs again"
 start trusted assay-worker --dir "$realm/$trusted"
 trusted_pid=$pid
 until_true 30 steps_are "$id" trusted trusted trusted
 [ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "something ran again"
+for s in build test; do
+    digest=$(events "$id" | grep '"kind":"verdict"' | grep "\"step\":\"$s\"" | sed -n 's/.*"digest":"\([0-9a-f]\{64\}\)".*/\1/p' | tail -1)
+    [ "$digest" ] || fail "no verdict shows the digest of $s"
+    grep -q "$digest" "$scratch/verifier-knows" || fail "the verifier did not know what $s gave"
+    ! grep -q "$digest" "$scratch/broker-knows" || fail "the broker knew what $s gave before the verdict"
+done
 expect 0 assay get "$id/report" -d "$scratch/got"
 [ "$(cat "$scratch/got/r")" = sameN ] || fail "content"
+expect 0 assay attest "$id/report" -o "$scratch/bundle"
+cp "$realm/broker/roster" "$scratch/roster"
+expect 0 assay verify --root "$realm/realm.ini" "$scratch/roster" "$scratch/bundle" "$scratch/got" # also the inputs that leases name blinded
 kill "$one" "$trusted_pid"
 wait "$one" "$trusted_pid" || true
 

@@ -42,6 +42,25 @@ cmp "$scratch/got/doc/more" "$repo/doc/more" || fail "content"
 expect 0 assay log "$id/build@other"
 has out "known bits"
 
+say "it begins on its own artifact before that has a verdict, by a blinded name, and the result counts when the trusted worker confirms it"
+start other $python "$(dirname "$0")/worker.py" "$document" "$scratch/other" "" 2
+other=$pid
+expect 0 assay worker pause --dir "$realm/worker-1"
+sed -i 's/needs: \[build\]/&\n    start: provisional\n    policy: {agree: 1, trusted: optional}/; s/^policy: .*//; s/  build:/&\n    policy: {agree: 2, trusted: required}/' "$repo/.assay.yml"
+commit early
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 60 grep -q "^result of test" "$scratch/other.log"
+grep -q "^blinded 2500010 bytes" "$scratch/other.log" || fail "its input had no blinded name: $(cat "$scratch/other.log")"
+expect 0 assay worker resume --dir "$realm/worker-1"
+early_is() { [ "$(state_of "$id" test)" = trusted ]; }
+until_true 60 early_is
+[ "$(grep -c "^blinded" "$scratch/other.log")" = 1 ] || fail "it ran again"
+expect 0 assay attest "$id/test" -o "$scratch/bundle"
+expect 0 assay attest "$id/test"
+has out other
+wait "$other" || fail "it did not end well"
+
 say "started again with its keys, without a token, its bits are its own: those that differ are no support"
 sed -i 's/cp n/echo changed >/' "$repo/.assay.yml"
 commit two

@@ -277,10 +277,12 @@ def blobs(raw):
     return list(found.items())
 
 
-def fetch(store, artifact, lease, submission):
-    """(14): reads an artifact whole, checks each blob, and gives their sizes' sum"""
-    raw = store.ask("get_open", "get_manifest", artifact=artifact, lease=lease, submission=submission, provisional=0)["manifest"]
-    if hashlib.sha256(raw).digest() != artifact:
+def fetch(store, name, lease, submission, of=None, box=b""):
+    """(14): reads an artifact whole, checks each blob, and gives their sizes' sum, the artifact's digest and its opening (8)"""
+    got = store.ask("get_open", "get_manifest", artifact=name, lease=lease, submission=submission, provisional=0, box=box)
+    raw, opening = got["manifest"], got["opening"] if box else b""
+    artifact = hashlib.sha256(raw).digest()
+    if name != (hashlib.sha256(b"assay-blind-1\n" + of + opening + artifact).digest() if box else artifact):
         raise Refused("damaged", "another manifest")
     want, stream = blobs(raw), b""
     total = sum(size for _, size in want)
@@ -298,7 +300,7 @@ def fetch(store, artifact, lease, submission):
         if hashlib.sha256(stream[at : at + size]).digest() != digest:
             raise Refused("damaged", digest.hex())
         at += size
-    return total
+    return total, artifact, opening
 
 
 def wanted(state, raw):
@@ -385,7 +387,7 @@ class Worker:
     def ready(self, credit):
         self.broker.send("ready", credit=credit, isolation=self.table["ISOLATION_BWRAP"], network=self.table["NETWORK_NONE"], cpus=2, memory=2 << 30, disk=4 << 30, projects=["*"])
 
-    def check(self, lease_raw, submission_raw):
+    def check(self, lease_raw, submission_raw, boxes):
         """(11) what must hold before anything runs"""
         t, now = self.table, time.time() * 1e6
         lease, submission = Envelope(lease_raw, t["TYPE_LEASE"]), Envelope(submission_raw, t["TYPE_SUBMISSION"])
@@ -402,7 +404,7 @@ class Worker:
             raise Refused("not-allowed", "another submission or project")
         steps = [t.unpack(raw, "step")[2] for raw in s["steps"]]
         step = next((x for x in steps if x["name"] == b["step"]), None)
-        if step is None or b["image"] not in (step["image"], *step["images"]) or len(step["needs"]) != len(b["inputs"]) or (s["project"], s["ref"]) != (b["project"], b["ref"]):
+        if step is None or b["image"] not in (step["image"], *step["images"]) or len(step["needs"]) != len(b["inputs"]) or len(boxes) not in (0, len(b["inputs"])) or (s["project"], s["ref"]) != (b["project"], b["ref"]):
             raise Refused("conflict", "lease and submission differ")
         if not set(step["labels"]) <= set(self.me["labels"]) or step["isolation"] > t["ISOLATION_BWRAP"] or b["network"] != t["NETWORK_NONE"]:
             raise Refused("not-allowed", "labels, isolation or network")
@@ -425,7 +427,7 @@ class Worker:
     def log(self, lease, text):
         self.broker.send("log", lease=lease.id, offset=0, data=text.encode())
 
-    def statement(self, lease, b, s, step, artifact, receipt, began):
+    def statement(self, lease, b, s, step, inputs, artifact, receipt, began):
         status = 0
         outcome = hashlib.sha256(b"assay-outcome-1\n" + struct.pack(">I", status) + artifact).hexdigest()
         name = f"{b['submission'].hex()}/{b['step']}"
@@ -456,14 +458,15 @@ class Worker:
                         "network": "none",
                         "accelerator": "",
                         "host": "",
-                        "inputs": [i.hex() for i in b["inputs"]],
+                        "inputs": [i.hex() for i, _ in inputs],
+                        "openings": [o.hex() for _, o in inputs],
                         "note": "",
                     },
                     "resolvedDependencies": [
                         {"uri": s["url"], "digest": {"gitCommit": s["commit"]}},
                         {"name": "image", "digest": {"sha256": b["image"].hex()}},
                         {"name": "recipe", "digest": {"sha256": s["recipe"].hex()}},
-                    ] + [{"name": "input", "digest": {"sha256": i.hex()}} for i in b["inputs"]],
+                    ] + [{"name": "input", "digest": {"sha256": i.hex()}} for i, _ in inputs],
                 },
                 "runDetails": {
                     "builder": {"id": f"urn:assay:worker:{self.me['name']}"},
@@ -477,16 +480,19 @@ class Worker:
     def work(self, fields):
         began = time.time()
         try:
-            lease, submission, b, s, step = self.check(fields["lease"], fields["submission"])
+            lease, submission, b, s, step = self.check(fields["lease"], fields["submission"], fields["boxes"])
         except Refused as e:
             self.broker.send("decline", lease=Envelope(fields["lease"], self.table["TYPE_LEASE"]).id, reason=str(e)[:255])
             say("declined", e)
             return
         read = self.source(s)
         self.log(lease, "known bits, by a worker of another kind\n")
-        say("image", fetch(self.store, b["image"], lease.raw, submission.raw), "bytes")
-        for artifact in b["inputs"]:
-            say("input", fetch(self.store, artifact, lease.raw, submission.raw), "bytes")
+        say("image", fetch(self.store, b["image"], lease.raw, submission.raw)[0], "bytes")
+        inputs = []
+        for name, box in zip(b["inputs"], fields["boxes"] or [b""] * len(b["inputs"])):
+            total, *which = fetch(self.store, name, lease.raw, submission.raw, b["submission"], box)
+            inputs.append(which)
+            say("blinded" if box else "input", total, "bytes")
         files = {path: read(path) for path in step["artifacts"]}
         raw = manifest(files)
         receipt = b""
@@ -502,7 +508,7 @@ class Worker:
                 raise Refused("damaged", "a receipt of something else")
         if self.does[:1] == ["probe"]:
             self.probe(lease.raw, b)
-        body = self.statement(lease, b, s, step, hashlib.sha256(raw).digest(), receipt, began)
+        body = self.statement(lease, b, s, step, inputs, hashlib.sha256(raw).digest(), receipt, began)
         verifier = self.roster.service("ROLE_VERIFIER")
         box = nacl.public.SealedBox(nacl.public.PublicKey(verifier["seal_key"])).encrypt(dsse(self.table["TYPE_INTOTO"], body, self.sign))
         self.broker.ask("result", "ok", lease=lease.id, kind=self.table["RESULT_OUTCOME"], sealed=box, text="")
@@ -523,7 +529,7 @@ class Worker:
         opened["manifest"] = self.naming(digest, b["max_bytes"] + 1)
         tried("too much", lambda: self.store.ask("put_open", "put_state", **opened))
         tried("without a lease", lambda: self.store.ask("put_open", "put_state", lease=b"", manifest=self.naming(digest, size)))
-        read = {"artifact": artifact, "submission": b"", "provisional": 0}
+        read = {"artifact": artifact, "submission": b"", "provisional": 0, "box": b""}
         tried("to read", lambda: self.store.ask("get_open", "get_manifest", lease=lease, **read))
         tried("to read without a lease", lambda: self.store.ask("get_open", "get_manifest", lease=b"", **read))
         tried("to finish what is not its own", lambda: self.store.ask("put_done", "receipt", upload=digest))

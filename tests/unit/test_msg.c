@@ -1,5 +1,5 @@
 /* The codec: every message round-trips; no truncation, flip or bomb gets through or hurts. */
-#include "proto/envelope.h"
+#include "proto/blind.h"
 
 #include <criterion/criterion.h>
 #include <sodium.h>
@@ -191,4 +191,55 @@ Test (envelope, sealing)
         cr_assert_eq (seal_open (pub, sec, buf_bytes (&box), &no, &e), -1);
         box.p[i] ^= 1;
     }
+}
+
+/* The store learns which artifact it is, and the worker can check that; the broker, which has name and box, cannot. */
+Test (blind, a_blinded_name_stands_for_one_artifact)
+{
+    uint8_t pub[32], sec[32], other_pub[32], other_sec[32], secret[32], second[32];
+    struct digest sub = digest_of ("submission", 10), elsewhere = digest_of ("another", 7), good = digest_of ("a", 1), bad = digest_of ("b", 1), none = { { 0 } }, got, opening;
+    struct blind a, again, b, c;
+    struct err e = ERR_INIT;
+    cr_assert (sodium_init () != -1);
+    crypto_box_keypair (pub, sec);
+    crypto_box_keypair (other_pub, other_sec);
+    randombytes_buf (secret, sizeof secret);
+    randombytes_buf (second, sizeof second);
+    blind_make (&sub, bytes_str ("build"), &good, secret, pub, &a);
+    blind_make (&sub, bytes_str ("build"), &good, secret, pub, &again);
+    cr_assert (digest_eq (&a.name, &again.name) && memcmp (a.box, again.box, sizeof a.box), "one name, whenever it is made");
+    cr_assert_eq (blind_open (&a.name, &sub, bytes_of (a.box, sizeof a.box), pub, sec, &got, &opening, &e), 0, "%s", e.msg);
+    cr_assert (digest_eq (&got, &good) && blind_names (&a.name, &sub, &opening, &good));
+    struct digest salt = blind_salt (&sub, bytes_str ("build"), &good, secret);
+    cr_assert (digest_eq (&salt, &opening));
+    cr_assert (!blind_names (&a.name, &sub, &opening, &bad) && !blind_names (&a.name, &elsewhere, &opening, &good) && !blind_names (&a.name, &sub, &none, &good));
+    cr_assert (blind_names (&good, &sub, &none, &good) && !blind_names (&good, &sub, &none, &bad), "a digest stands for itself");
+    /* another step, another verifier: another name */
+    blind_make (&sub, bytes_str ("other"), &good, secret, pub, &b);
+    blind_make (&sub, bytes_str ("build"), &good, second, pub, &c);
+    cr_assert (!digest_eq (&a.name, &b.name) && !digest_eq (&a.name, &c.name));
+    /* what is not the store's, not this name's, or not of this submission does not open */
+    cr_assert_eq (blind_open (&a.name, &sub, bytes_of (a.box, sizeof a.box), other_pub, other_sec, &got, &opening, &e), -1);
+    cr_assert_eq (blind_open (&a.name, &sub, bytes_of (b.box, sizeof b.box), pub, sec, &got, &opening, &e), -1);
+    cr_assert_eq (blind_open (&a.name, &elsewhere, bytes_of (a.box, sizeof a.box), pub, sec, &got, &opening, &e), -1);
+    cr_assert_eq (e.code, EC_MALFORMED, "%s", e.msg);
+    for (size_t n = 0; n < sizeof a.box; n++)
+        cr_assert_eq (blind_open (&a.name, &sub, bytes_of (a.box, n), pub, sec, &got, &opening, &e), -1);
+    for (size_t i = 0; i < sizeof a.box; i++) {
+        a.box[i] ^= 1;
+        cr_assert_eq (blind_open (&a.name, &sub, bytes_of (a.box, sizeof a.box), pub, sec, &got, &opening, &e), -1, "byte %zu", i);
+        a.box[i] ^= 1;
+    }
+    /* a box that says: no salt, and this digest, so that the name would be the digest itself */
+    struct digest pair[2] = { none, good };
+    BUF (box);
+    seal_to (pub, bytes_of (pair, sizeof pair), &box);
+    cr_assert_eq (blind_open (&good, &sub, buf_bytes (&box), pub, sec, &got, &opening, &e), -1);
+    /* in a lease */
+    struct bytes inputs[2] = { bytes_of (good.b, 32), bytes_of (a.name.b, 32) };
+    struct msg_lease_body l = { .submission = sub, .inputs = { inputs, 2 } };
+    cr_assert (blind_names_input (&l, 0, &none, &good) && blind_names_input (&l, 1, &salt, &good) && !blind_names_input (&l, 0, &salt, &good)
+               && !blind_names_input (&l, 1, &none, &good) && !blind_names_input (&l, 1, &salt, &bad) && !blind_names_input (&l, 2, &salt, &good));
+    inputs[0].len = 31;
+    cr_assert (!blind_names_input (&l, 0, &none, &good));
 }

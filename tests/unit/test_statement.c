@@ -43,7 +43,7 @@ Test (statement, a_result_survives)
     cr_assert_eq (result_parse (buf_bytes (&a), &back, &e), 0, "%s", e.msg);
     result_json (&back, &b);
     cr_assert (bytes_eq (buf_bytes (&a), buf_bytes (&b)), "%s\n%s", buf_str (&a), buf_str (&b));
-    cr_assert (back.started == r.started && back.input_count == 1 && !strcmp (back.host, r.host));
+    cr_assert (back.started == r.started && back.input_count == 1 && digest_zero (&back.openings[0]) && !strcmp (back.host, r.host));
     result_release (&back);
     for (size_t cut = 0; cut < a.len; cut++)
         cr_assert_eq (result_parse (bytes_of (a.p, cut), &back, &e), -1);
@@ -54,6 +54,34 @@ Test (statement, a_result_survives)
                 result_release (&back);
             a.p[i] ^= (uint8_t) (1 << bit);
         }
+    result_release (&r);
+}
+
+Test (statement, openings_of_blinded_inputs_survive)
+{
+    static const char *const bad[] = { "\"openings\":[]", "\"openings\":[\"\",\"\"]", "\"openings\":[\"\",\"\",\"\"]", "\"openings\":7", "\"openings\":[\"\",\"00\"]", "\"openings\":[\"\",null]" };
+    struct result r, back;
+    struct err e = ERR_INIT;
+    BUF (a);
+    fill (&r);
+    r.inputs[r.input_count++] = digest_of ("another", 7);
+    r.openings[1] = digest_of ("salt", 4);
+    result_json (&r, &a);
+    cr_assert_eq (result_parse (buf_bytes (&a), &back, &e), 0, "%s", e.msg);
+    cr_assert (digest_zero (&back.openings[0]) && digest_eq (&back.openings[1], &r.openings[1]));
+    result_release (&back);
+    const char *at = strstr (buf_str (&a), "\"openings\":"), *end = strchr (at, ']');
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        BUF (b);
+        buf_add (&b, a.p, (size_t) (at - (const char *) a.p));
+        buf_adds (&b, bad[i]);
+        buf_adds (&b, end + 1);
+        int rc = result_parse (buf_bytes (&b), &back, &e);
+        if (rc == 0)
+            result_release (&back);
+        cr_assert_eq (rc, i == 1 ? 0 : -1, "%s", bad[i]);
+        cr_assert (rc == 0 || strstr (e.msg, "openings"), "%s", e.msg);
+    }
     result_release (&r);
 }
 
