@@ -77,7 +77,7 @@ sqlite3 src/(base/schema|broker/state_sqlite|store/index|verifier/[a-z_]+)\.c
 hiredis src/broker/state_redis\.c
 (czmq|zmq) src/(base/net|broker/state_rows)\.h
 openssl/ src/base/bytes\.c
-sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/envelope|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
+sodium (src/base/[a-z]+|src/auth/[a-z_]+|proto/(envelope|blind)|src/broker/[a-z_]+|src/cli/(submit|cmd_token)|src/lab/[a-z_]+)\.c
 ini src/base/config\.c
 jansson (proto/(envelope|statement)|src/store/link|src/cli/[a-z_]+|src/worker/(sandbox_bwrap|image_meta|control|probe))\.c
 seccomp src/worker/seccomp\.c
