@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "cli/auditor.h"
+#include "cli/logline.h"
 #include "store/client.h"
 #include "store/link.h"
 
@@ -104,6 +106,35 @@ int bundle_fetch (struct cli *c, struct realm *rl, struct client *broker, const 
     buf_add (lines, more.p, more.len);
     *p = own;
     own = NULL;
+    return 0;
+}
+
+/* ---- from the verifier's log ---- */
+
+static int prove_one (struct auditor *a, const struct checkpoint *cp, const struct verdict *v, struct bytes line, struct buf *lines, struct err *e)
+{
+    struct inclusion CLEANUP (inclusion_release) in = { 0 };
+    if (!v->final)
+        return err_set (e, ERR_UNTRUSTED, "step %s is not decided yet: there is nothing to prove", v->step);
+    if (auditor_include (a, cp, line, v->index, &in, e) == -1)
+        return err_wrap (e, "step %s", v->step);
+    logline_text (&in, lines);
+    return 0;
+}
+
+int bundle_prove (struct cli *c, struct realm *rl, const struct proof *p, struct bytes statements, uint64_t k, struct buf *lines, struct err *e)
+{
+    const char *name = proof_group (p, 0)->verdict.verifier;
+    struct auditor *CLEANUP (auditor_close) a = NULL;
+    if (auditor_open (&a, c, rl, name, e) == -1 || auditor_newest (a, e) == -1 || (k && auditor_witnessed (a, k, e) == -1))
+        return -1;
+    for (size_t i = 0; i < proof_count (p); i++) {
+        const struct verdict *v = &proof_group (p, i)->verdict;
+        if (strcmp (v->verifier, name))
+            return err_set (e, ERR_UNTRUSTED, "step %s was decided by %s, and not by %s (its proof is another log's)", v->step, v->verifier, name);
+        if (prove_one (a, k ? &a->witnessed : &a->newest, v, logline_verdict (p, statements, i), lines, e) == -1)
+            return -1;
+    }
     return 0;
 }
 

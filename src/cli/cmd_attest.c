@@ -6,7 +6,6 @@
 #include "base/file.h"
 #include "cli/auditor.h"
 #include "cli/bundle.h"
-#include "cli/logline.h"
 
 static void show (struct cli *c, const struct proof *p)
 {
@@ -120,7 +119,7 @@ int cmd_attest (struct cli *c, int argc, char **argv)
         return cli_fail ("attest", &e);
     }
     BUF (proven);
-    if ((log || k) && logline_add (c, rl, p, buf_bytes (&lines), k, &proven, &e) == -1)
+    if ((log || k) && bundle_prove (c, rl, p, buf_bytes (&lines), k, &proven, &e) == -1)
         return cli_fail ("attest", &e);
     buf_add (&lines, proven.p, proven.len);
     return give (c, rl, p, &lines, &opts, &e) == -1 ? cli_fail ("attest", &e) : 0;

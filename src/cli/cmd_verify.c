@@ -105,6 +105,8 @@ static int take_bundle (struct verify *f, const char *name, struct bytes file, s
     if (statements.p[statements.len - 1] != '\n')
         buf_adds (&f->statements, "\n");
     buf_add (&f->log, file.p + log, file.len - log);
+    if (log < file.len && file.p[file.len - 1] != '\n')
+        buf_adds (&f->log, "\n");
     return 0;
 }
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/auditor.h"
-
 #define KEY "{\"tlogProof\":"
 
 static bool next_line (struct bytes *rest, struct bytes *line)
@@ -35,8 +33,8 @@ size_t logline_begin (struct bytes bundle)
     return bundle.len;
 }
 
-/* The i-th verdict's line: each is followed by the results that it names. */
-static struct bytes verdict_line (const struct proof *p, struct bytes statements, size_t i)
+/* Each is followed by the results that it names. */
+struct bytes logline_verdict (const struct proof *p, struct bytes statements, size_t i)
 {
     struct bytes rest = statements, line = { NULL, 0 };
     size_t skip = 0;
@@ -48,41 +46,19 @@ static struct bytes verdict_line (const struct proof *p, struct bytes statements
     return line;
 }
 
-static int add_one (struct auditor *a, const struct checkpoint *cp, const struct verdict *v, struct bytes line, struct buf *lines, struct err *e)
+void logline_text (const struct inclusion *in, struct buf *lines)
 {
-    struct inclusion CLEANUP (inclusion_release) in = { 0 };
     BUF (text);
-    if (!v->final)
-        return err_set (e, ERR_UNTRUSTED, "step %s is not decided yet: there is nothing to prove", v->step);
-    if (auditor_include (a, cp, line, v->index, &in, e) == -1)
-        return err_wrap (e, "step %s", v->step);
-    inclusion_text (&in, &text);
+    inclusion_text (in, &text);
     json_t *o = json_pack ("{s:s%}", "tlogProof", buf_str (&text), text.len);
     char *json = json_dumps (o, JSON_COMPACT);
     buf_adds (lines, json ? json : "");
     buf_adds (lines, "\n");
     free (json);
     json_decref (o);
-    return 0;
 }
 
-int logline_add (struct cli *c, struct realm *rl, const struct proof *p, struct bytes statements, uint64_t k, struct buf *lines, struct err *e)
-{
-    const char *name = proof_group (p, 0)->verdict.verifier;
-    struct auditor *CLEANUP (auditor_close) a = NULL;
-    if (auditor_open (&a, c, rl, name, e) == -1 || auditor_newest (a, e) == -1 || (k && auditor_witnessed (a, k, e) == -1))
-        return -1;
-    for (size_t i = 0; i < proof_count (p); i++) {
-        const struct verdict *v = &proof_group (p, i)->verdict;
-        if (strcmp (v->verifier, name))
-            return err_set (e, ERR_UNTRUSTED, "step %s was decided by %s, and not by %s (its proof is another log's)", v->step, v->verifier, name);
-        if (add_one (a, k ? &a->witnessed : &a->newest, v, verdict_line (p, statements, i), lines, e) == -1)
-            return -1;
-    }
-    return 0;
-}
-
-/* ---- offline ---- */
+/* ---- checking ---- */
 
 static int open_line (struct bytes line, struct inclusion *in, struct err *e)
 {
@@ -159,7 +135,7 @@ int logline_check (const struct roster *r, const uint8_t root[32], const struct 
         if (n == proof_count (p))
             rc = err_set (e, ERR_DAMAGED, "the log has more lines than there are verdicts");
         else
-            rc = check_line (&t, &proof_group (p, n)->verdict, line, verdict_line (p, statements, n), e);
+            rc = check_line (&t, &proof_group (p, n)->verdict, line, logline_verdict (p, statements, n), e);
         n++;
     }
     if (rc == 0 && n < proof_count (p))

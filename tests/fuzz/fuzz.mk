@@ -1,6 +1,6 @@
 # A harness a decoder. With --enable-fuzz (clang) they are libFuzzer's; else driver.c runs a corpus and mutations of it.
 fuzz_harnesses = tests/fuzz/fuzz_msg tests/fuzz/fuzz_envelope tests/fuzz/fuzz_roster tests/fuzz/fuzz_statement tests/fuzz/fuzz_manifest tests/fuzz/fuzz_recipe \
-	tests/fuzz/fuzz_checkpoint tests/fuzz/fuzz_bundle tests/fuzz/fuzz_link tests/fuzz/fuzz_pack tests/fuzz/fuzz_mux
+	tests/fuzz/fuzz_checkpoint tests/fuzz/fuzz_logline tests/fuzz/fuzz_bundle tests/fuzz/fuzz_link tests/fuzz/fuzz_pack tests/fuzz/fuzz_mux
 check_PROGRAMS += $(fuzz_harnesses) tests/fuzz/fuzz_seeds
 if FUZZ
 FUZZ_DRIVER =
@@ -28,9 +28,12 @@ tests_fuzz_fuzz_manifest_LDADD = $(STORE_LIBS)
 tests_fuzz_fuzz_recipe_SOURCES = tests/fuzz/fuzz_recipe.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_recipe_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
 tests_fuzz_fuzz_recipe_LDADD = $(SOURCE_LIBS)
-tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c tests/fuzz/world.c tests/fuzz/world.h $(FUZZ_DRIVER)
 tests_fuzz_fuzz_checkpoint_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
-tests_fuzz_fuzz_checkpoint_LDADD = librule.a $(AUTH_LIBS)
+tests_fuzz_fuzz_checkpoint_LDADD = librule.a $(STORE_LIBS)
+tests_fuzz_fuzz_logline_SOURCES = tests/fuzz/fuzz_logline.c tests/fuzz/world.c tests/fuzz/world.h src/cli/logline.c src/cli/logline.h src/cli/proof.c src/cli/proof.h $(FUZZ_DRIVER)
+tests_fuzz_fuzz_logline_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
+tests_fuzz_fuzz_logline_LDADD = librule.a $(STORE_LIBS)
 tests_fuzz_fuzz_bundle_SOURCES = tests/fuzz/fuzz_bundle.c tests/fuzz/world.c tests/fuzz/world.h src/cli/proof.c src/cli/proof.h $(FUZZ_DRIVER)
 tests_fuzz_fuzz_bundle_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
 tests_fuzz_fuzz_bundle_LDADD = librule.a $(STORE_LIBS)
@@ -43,7 +46,7 @@ tests_fuzz_fuzz_pack_LDADD = $(WORKER_LIBS)
 tests_fuzz_fuzz_mux_SOURCES = tests/fuzz/fuzz_mux.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_mux_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_FLAGS)
 tests_fuzz_fuzz_mux_LDADD = libworker.a
-tests_fuzz_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/world.c tests/fuzz/world.h
+tests_fuzz_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/world.c tests/fuzz/world.h src/cli/logline.c src/cli/logline.h src/cli/proof.c src/cli/proof.h
 tests_fuzz_fuzz_seeds_LDADD = librule.a $(STORE_LIBS)
 
 TESTS += tests/fuzz/run.sh

@@ -9,7 +9,7 @@ corpus=$(mktemp -d) || exit 1
 trap 'rm -rf "$corpus"' EXIT
 tests/fuzz/fuzz_seeds "$corpus" || exit 1
 status=0
-for name in msg envelope roster statement manifest recipe checkpoint bundle link pack mux; do
+for name in msg envelope roster statement manifest recipe checkpoint logline bundle link pack mux; do
     mkdir -p "$corpus/$name"
     [ ! -d "$src/tests/fuzz/corpus/$name" ] || cp "$src/tests/fuzz/corpus/$name"/* "$corpus/$name/" || exit 1
     if tests/fuzz/fuzz_$name -help=1 2>&1 | grep -q -- -max_total_time; then

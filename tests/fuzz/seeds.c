@@ -1,6 +1,6 @@
 /* seeds.c: writes the inputs that the harnesses begin with, made by our own encoders, so that they never fall behind the protocol.
  *
- *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement, DIR/checkpoint, DIR/bundle, DIR/link
+ *     fuzz_seeds DIR        DIR/msg, DIR/envelope, DIR/roster, DIR/statement, DIR/checkpoint, DIR/logline, DIR/bundle, DIR/link
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -10,10 +10,10 @@
 #include "auth/realm.h"
 #include "auth/roster.h"
 #include "base/file.h"
+#include "cli/logline.h"
 #include "proto/statement.h"
 #include "store/link.h"
 #include "tests/fuzz/world.h"
-#include "verifier/checkpoint.h"
 
 static const char *top;
 
@@ -207,44 +207,59 @@ static void statements (void)
     verdict_release (&v);
 }
 
-/* ---- checkpoints, and inclusion proofs with them; fuzz_checkpoint.c makes the same log ---- */
+/* ---- checkpoints of the world's log, and inclusion proofs with them ---- */
 
-static void checkpoints (const struct sign_key *root)
+static void checkpoints (const struct world *w)
 {
-    static const uint64_t sizes[] = { 0, 1, 3, 1000000 };
-    char origin[NOTE_NAME], name[NOTE_NAME];
-    note_origin (root->pub, "verifier", origin);
-    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        struct inclusion in = { .index = sizes[i] ? sizes[i] - 1 : 0 };
-        struct digest hash = some (i);
+    static const struct {
+        uint64_t index, size;
+        unsigned witnesses;
+    } rows[] = { { 0, 1, 0 }, { 1, 2, 1 }, { 2, 37, 2 }, { 7, 37, 3 }, { 11, WORLD_LOG, 3 } };
+    BUF (none);
+    world_checkpoint (w, 0, 0, &none);
+    put ("checkpoint", "note-of-nothing", &none);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct inclusion in;
+        char name[32];
         BUF (text);
-        BUF (proof);
-        note_text (origin, sizes[i], &hash, &text);
-        buf_add (&in.note, text.p, text.len);
-        buf_adds (&in.note, "\n");
-        note_sign (origin, buf_bytes (&text), root, &in.note);
-        for (unsigned k = 0; k < i; k++) {
-            char who[8];
-            (void) snprintf (who, sizeof who, "w%u", k);
-            note_witness (origin, who, name);
-            note_sign (name, buf_bytes (&text), root, &in.note);
-        }
-        for (unsigned k = 0; k < 7 * i; k++)
-            in.path.v[in.path.n++] = some (k);
-        inclusion_text (&in, &proof);
+        world_inclusion (w, rows[i].index, rows[i].size, rows[i].witnesses, &in);
+        inclusion_text (&in, &text);
         (void) snprintf (name, sizeof name, "note-%u", i);
         put ("checkpoint", name, &in.note);
         (void) snprintf (name, sizeof name, "proof-%u", i);
-        put ("checkpoint", name, &proof);
+        put ("checkpoint", name, &text);
         inclusion_release (&in);
+    }
+}
+
+/* The log's lines of the world's bundle, as they are in it and as plain proofs for fuzz_logline.c to sign anew. */
+static void loglines (const struct world *w)
+{
+    static const uint64_t sizes[] = { 2, 37, WORLD_LOG };
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char name[32];
+        BUF (lines);
+        BUF (plain);
+        for (unsigned entry = 2; entry-- > 0;) {
+            struct inclusion in;
+            world_inclusion (w, entry, sizes[i], i, &in);
+            logline_text (&in, &lines);
+            inclusion_text (&in, &plain);
+            if (entry)
+                buf_adds (&plain, "--\n");
+            inclusion_release (&in);
+        }
+        (void) snprintf (name, sizeof name, "lines-%u", i);
+        put ("logline", name, &lines);
+        (void) snprintf (name, sizeof name, "plain-%u", i);
+        put ("logline", name, &plain);
     }
 }
 
 /* ---- bundles of the world that fuzz_bundle.c knows, links of a result of it, and manifests with symlinks ---- */
 
-static void bundles (void)
+static void bundles (const struct world *w)
 {
-    struct world *w = world_new ();
     struct result r;
     struct manifest m;
     struct err e = ERR_INIT;
@@ -281,7 +296,6 @@ static void bundles (void)
     put ("link", "manifest-into-itself", &raw);
     manifest_release (&m);
     result_release (&r);
-    world_destroy (&w);
 }
 
 int main (int argc, char **argv)
@@ -299,7 +313,10 @@ int main (int argc, char **argv)
     envelopes (&root);
     rosters (&root);
     statements ();
-    checkpoints (&root);
-    bundles ();
+    struct world *w = world_new ();
+    checkpoints (w);
+    loglines (w);
+    bundles (w);
+    world_destroy (&w);
     return 0;
 }

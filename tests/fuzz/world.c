@@ -8,6 +8,8 @@
 
 #include "store/manifest.h"
 
+/* ---- the roster ---- */
+
 static void must (int rc, const struct err *e)
 {
     if (rc == -1) {
@@ -52,36 +54,6 @@ static void make_key (struct world *w, struct sign_key *k, unsigned n)
     seed[1] = (uint8_t) n;
     k->sec = w->sec[n];
     crypto_sign_seed_keypair (k->pub, k->sec, seed);
-}
-
-struct world *world_new (void)
-{
-    struct world *w = xcalloc (1, sizeof *w);
-    make_key (w, &w->root, 0);
-    make_key (w, &w->broker, 1);
-    make_key (w, &w->store, 2);
-    make_key (w, &w->verifier, 3);
-    w->roster = roster_new (w->root.pub);
-    enrol (w, "broker", "operator", ROLE_BROKER, false, &w->broker);
-    enrol (w, "store", "operator", ROLE_STORE, false, &w->store);
-    enrol (w, "verifier", "operator", ROLE_VERIFIER, false, &w->verifier);
-    for (int i = 0; i < WORLD_WORKERS; i++) {
-        char name[16], owner[16];
-        (void) snprintf (name, sizeof name, "w%d", i);
-        (void) snprintf (owner, sizeof owner, "o%d", i);
-        make_key (w, &w->worker[i], 4 + (unsigned) i);
-        enrol (w, name, owner, ROLE_WORKER, i == 0, &w->worker[i]);
-    }
-    return w;
-}
-
-void world_destroy (struct world **wp)
-{
-    if (!*wp)
-        return;
-    roster_destroy (&(*wp)->roster);
-    free (*wp);
-    *wp = NULL;
 }
 
 void world_revoke (struct world *w, const char *name, int64_t since)
@@ -205,7 +177,7 @@ void world_sign (const struct sign_key *key, struct bytes json, struct buf *line
     buf_adds (line, "\n");
 }
 
-static void group (const struct world *w, const char *step, const struct digest *input, const char *content, int from, int to, bool sign, struct buf *out)
+static void group (const struct world *w, const char *step, uint64_t index, const struct digest *input, const char *content, int from, int to, bool sign, struct buf *out)
 {
     struct result r[WORLD_WORKERS];
     struct digest ids[WORLD_WORKERS];
@@ -225,6 +197,7 @@ static void group (const struct world *w, const char *step, const struct digest 
         buf_add (&lines, sign ? line.p : body.p, sign ? line.len : body.len);
     }
     world_verdict (step, r, ids, n, &v);
+    v.index = index;
     verdict_json (&v, &json);
     if (sign)
         world_sign (&w->verifier, buf_bytes (&json), out);
@@ -239,8 +212,8 @@ static void group (const struct world *w, const char *step, const struct digest 
 static void bundle (const struct world *w, bool sign, struct buf *out)
 {
     struct digest built = digest_of ("built", 5);
-    group (w, "test", &built, "passed", 0, 2, sign, out);
-    group (w, "build", NULL, "built", 0, 3, sign, out);
+    group (w, "test", 2, &built, "passed", 0, 2, sign, out);
+    group (w, "build", 1, NULL, "built", 0, 3, sign, out);
 }
 
 void world_bundle (const struct world *w, struct buf *out)
@@ -251,4 +224,123 @@ void world_bundle (const struct world *w, struct buf *out)
 void world_bodies (const struct world *w, struct buf *out)
 {
     bundle (w, false, out);
+}
+
+/* ---- the log ---- */
+
+static int tile (void *arg, unsigned level, uint64_t n, const struct digest **hashes, size_t *count, struct err *e)
+{
+    if (level || n)
+        return err_code (e, EC_NOT_FOUND, "no tile");
+    *hashes = arg;
+    *count = WORLD_LOG;
+    return 0;
+}
+
+static struct tlog_source source (const struct world *w)
+{
+    return (struct tlog_source){ tile, (void *) w->leaf };
+}
+
+static void fill_log (struct world *w)
+{
+    struct digest built = digest_of ("built", 5);
+    for (uint64_t i = 0; i < WORLD_LOG; i++) {
+        BUF (lines);
+        if (i == 0)
+            group (w, "build", 1, NULL, "built", 0, 3, true, &lines);
+        else if (i == 1)
+            group (w, "test", 2, &built, "passed", 0, 2, true, &lines);
+        else
+            buf_addf (&lines, "entry %u\n", (unsigned) i);
+        w->leaf[i] = tlog_leaf (bytes_of (lines.p, (size_t) ((uint8_t *) memchr (lines.p, '\n', lines.len) - lines.p)));
+    }
+}
+
+struct digest world_log_root (const struct world *w, uint64_t size)
+{
+    struct tlog_source src = source (w);
+    struct err e = ERR_INIT;
+    struct digest root;
+    must (tlog_root (&src, size, &root, &e), &e);
+    return root;
+}
+
+void world_log_path (const struct world *w, uint64_t index, uint64_t size, struct tlog_path *path)
+{
+    struct tlog_source src = source (w);
+    struct err e = ERR_INIT;
+    must (tlog_prove (&src, index, size, path, &e), &e);
+}
+
+void world_log_growth (const struct world *w, uint64_t old, uint64_t size, struct tlog_path *path)
+{
+    struct tlog_source src = source (w);
+    struct err e = ERR_INIT;
+    must (tlog_prove_growth (&src, old, size, path, &e), &e);
+}
+
+void world_note (const struct world *w, struct bytes text, unsigned witnesses, struct buf *out)
+{
+    char origin[NOTE_NAME], name[NOTE_NAME], who[8];
+    note_origin (w->root.pub, "verifier", origin);
+    buf_add (out, text.p, text.len);
+    buf_adds (out, "\n");
+    note_sign (origin, text, &w->verifier, out);
+    for (unsigned i = 0; i < witnesses && i < WORLD_WORKERS; i++) {
+        (void) snprintf (who, sizeof who, "w%u", i);
+        note_witness (origin, who, name);
+        note_sign (name, text, &w->worker[i], out);
+    }
+}
+
+void world_checkpoint (const struct world *w, uint64_t size, unsigned witnesses, struct buf *out)
+{
+    struct digest root = world_log_root (w, size);
+    char origin[NOTE_NAME];
+    BUF (text);
+    note_origin (w->root.pub, "verifier", origin);
+    note_text (origin, size, &root, &text);
+    world_note (w, buf_bytes (&text), witnesses, out);
+}
+
+void world_inclusion (const struct world *w, uint64_t index, uint64_t size, unsigned witnesses, struct inclusion *in)
+{
+    memset (in, 0, sizeof *in);
+    in->index = index;
+    world_log_path (w, index, size, &in->path);
+    world_checkpoint (w, size, witnesses, &in->note);
+}
+
+/* ---- all of it ---- */
+
+struct world *world_new (void)
+{
+    struct world *w = xcalloc (1, sizeof *w);
+    make_key (w, &w->root, 0);
+    make_key (w, &w->broker, 1);
+    make_key (w, &w->store, 2);
+    make_key (w, &w->verifier, 3);
+    w->roster = roster_new (w->root.pub);
+    enrol (w, "broker", "operator", ROLE_BROKER, false, &w->broker);
+    enrol (w, "store", "operator", ROLE_STORE, false, &w->store);
+    enrol (w, "verifier", "operator", ROLE_VERIFIER, false, &w->verifier);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        char name[16], owner[16];
+        (void) snprintf (name, sizeof name, "w%d", i);
+        (void) snprintf (owner, sizeof owner, "o%d", i);
+        make_key (w, &w->worker[i], 4 + (unsigned) i);
+        enrol (w, name, owner, ROLE_WORKER, i == 0, &w->worker[i]);
+    }
+    fill_log (w);
+    return w;
+}
+
+void world_destroy (struct world **wp)
+{
+    if (!*wp)
+        return;
+    roster_destroy (&(*wp)->roster);
+    free (*wp);
+    *wp = NULL;
 }
