@@ -56,7 +56,7 @@ _assay() {
     draw) options='--json'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     attest) options='--json -o --output --roster --format --log --witnesses'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     diff) options='--html --json --brief --close'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
-    verify) options='--root --project --step --commit --witnesses'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
+    verify) options='--root --project --step --commit --witnesses --json'; [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     audit) options='--json --cosign --entries --witnesses --compare --export --verifier'; [[ $cur == -* ]] || { _assay_steps step; return; } ;;
     image) options='build import list --name --suite --kernel --cpu --json' ;;
     store) options='check --dir' ;;

@@ -1,8 +1,10 @@
 /* assay verify: check a verdict offline, from files: the root key, the roster, the bundle, and the artifact. Nothing is believed that is
- * not signed, and the verdict is computed again from the results by the verifier's own rule. */
+ * not signed, and the verdict is computed again from the results by the verifier's own rule. A true verdict about another project is none
+ * about this one: which one is meant says --project, or else the work tree that this is called in. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +13,7 @@
 #include "base/file.h"
 #include "cli/auditor.h"
 #include "cli/logline.h"
+#include "source/git.h"
 #include "store/client.h"
 #include "store/link.h"
 
@@ -25,6 +28,8 @@ struct link_file {
 
 struct wanted { /* what the verdict must be about, where the user says so */
     const char *project, *step, *commit;
+    const char *project_by; /* who says so, for people */
+    struct buf config;      /* git config assay.project, where no option names one */
     uint64_t witnesses;
 };
 
@@ -97,15 +102,18 @@ static int take_roster (struct verify *f, const char *name, struct bytes file, s
 
 static int take_bundle (struct verify *f, const char *name, struct bytes file, struct err *e)
 {
-    size_t log = logline_begin (file);
-    struct bytes statements = bytes_of (file.p, log);
+    struct bytes statements, log;
+    if (logline_split (file, &statements, &log, e) == -1) {
+        e->kind = ERR_DAMAGED;
+        return err_wrap (e, "%s", name);
+    }
     if (proof_add (f->proof, statements, e) == -1)
         return err_wrap (e, "%s", name);
     buf_add (&f->statements, statements.p, statements.len);
     if (statements.p[statements.len - 1] != '\n')
         buf_adds (&f->statements, "\n");
-    buf_add (&f->log, file.p + log, file.len - log);
-    if (log < file.len && file.p[file.len - 1] != '\n')
+    buf_add (&f->log, log.p, log.len);
+    if (log.len && log.p[log.len - 1] != '\n')
         buf_adds (&f->log, "\n");
     return 0;
 }
@@ -174,11 +182,28 @@ static int read_files (struct verify *f, char **files, int n, struct err *e)
 
 /* ---- checks ---- */
 
+/* Where no option names the project, the repository that this is called in may: as for `assay push`, but that a folder's name is no word of anybody. */
+static int expect_project (struct wanted *w, struct err *e)
+{
+    struct err why = ERR_INIT;
+    w->project_by = "--project";
+    if (w->project)
+        return 0;
+    if (git_config_get (".", "assay.project", &w->config, &why) == 0) {
+        w->project = buf_str (&w->config);
+        w->project_by = "git config assay.project of this work tree";
+    } else if (why.code != EC_NOT_FOUND && why.kind != ERR_USAGE) /* it says nothing, or there is no repository */
+        return err_set (e, ERR_USAGE, "which project is expected here cannot be read: %.300s (--project P says it)", why.msg);
+    if (w->project && !project_valid (w->project))
+        return err_set (e, ERR_USAGE, "git config assay.project: \"%.140s\" is no project's name (--project P says which one is expected)", w->project);
+    return 0;
+}
+
 static int check_subject (const struct verify *f, const struct wanted *w, struct err *e)
 {
     const struct verdict *v = &proof_group (f->proof, 0)->verdict;
     if (w->project && strcmp (w->project, v->project))
-        return err_set (e, ERR_DAMAGED, "the verdict is about project %s, not %s", v->project, w->project);
+        return err_set (e, ERR_DAMAGED, "the verdict is about project %s, not %s, which is expected by %s", v->project, w->project, w->project_by);
     if (w->step && strcmp (w->step, v->step))
         return err_set (e, ERR_DAMAGED, "the verdict is about step %s, not %s", v->step, w->step);
     if (w->commit && strcmp (w->commit, v->commit))
@@ -240,11 +265,20 @@ static int check_all (struct verify *f, const struct wanted *w, struct err *e)
     return 0;
 }
 
-static void report (struct cli *c, const struct verify *f)
+static void report_project (const struct verdict *v, const struct wanted *w)
+{
+    if (w->project)
+        printf ("%-9s %s, as %s asks for\n", "project", v->project, w->project_by);
+    else
+        printf ("%-9s %s; nobody said which one it must be (--project P does, or git config assay.project in a work tree)\n", "project", v->project);
+}
+
+static void report (struct cli *c, const struct verify *f, const struct wanted *w)
 {
     char hex[DIGEST_HEX], when[32];
     time_format (roster_head_time (f->roster), when);
     printf ("%-9s %zu principals, head signed by the root key, %s\n", "roster", roster_count (f->roster), when);
+    report_project (&proof_group (f->proof, 0)->verdict, w);
     for (size_t k = proof_count (f->proof); k-- > 0;) {
         const struct proof_group *g = proof_group (f->proof, k);
         const struct verdict *v = &g->verdict;
@@ -267,16 +301,75 @@ static void report (struct cli *c, const struct verify *f)
     printf ("%s%s%s\n", cli_colour (c, "trusted"), "trusted", cli_reset (c));
 }
 
+/* ---- the same for programs ---- */
+
+static json_t *results_json (const struct proof_group *g)
+{
+    json_t *all = json_array ();
+    for (size_t i = 0; i < g->n; i++)
+        json_array_append_new (all, json_pack ("{s:s, s:s, s:b, s:b}", "worker", g->results[i].worker, "owner", g->results[i].owner, "counted", g->verdict.counts[i].counted, "trusted",
+                                               g->verdict.counts[i].trusted));
+    return all;
+}
+
+static json_t *log_json (const struct logline *logged)
+{
+    json_t *owners = json_array ();
+    for (size_t i = 0; i < logged->witnesses.n; i++)
+        json_array_append_new (owners, json_string (logged->witnesses.v[i]->owner));
+    return json_pack ("{s:I, s:o}", "size", (json_int_t) logged->size, "witnesses", owners);
+}
+
+static void add_asked (json_t *o, const char *key, const char *value)
+{
+    if (value)
+        json_object_set_new (o, key, json_string (value));
+}
+
+static void report_json (const struct verify *f, const struct wanted *w)
+{
+    const struct verdict *v = &proof_group (f->proof, 0)->verdict;
+    char id[DIGEST_HEX], hex[DIGEST_HEX];
+    json_t *inputs = json_array (), *links = json_array (), *asked = json_object ();
+    add_asked (asked, "project", w->project);
+    add_asked (asked, "step", w->step);
+    add_asked (asked, "commit", w->commit);
+    for (size_t k = 1; k < proof_count (f->proof); k++) {
+        const struct proof_group *g = proof_group (f->proof, k);
+        json_array_append_new (inputs, json_pack ("{s:s, s:s, s:o}", "step", g->verdict.step, "digest", digest_hex (&g->verdict.artifact, hex), "results", results_json (g)));
+    }
+    for (size_t i = 0; i < f->link_count; i++)
+        json_array_append_new (links, json_pack ("{s:s, s:b}", "file", f->links[i].name, "compared", f->links[i].compared));
+    json_t *o = json_pack ("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:I}", "id", digest_hex (&v->submission, id), "project", v->project,
+                           "step", v->step, "state", v->state, "commit", v->commit, "ref", v->ref, "url", v->url, "digest", digest_hex (&v->artifact, hex), "verifier", v->verifier, "index",
+                           (json_int_t) v->index, "time", (json_int_t) v->time, "agree", (int) v->policy.agree, "support", (int) v->support, "against", (int) v->against, "votes", (int) v->votes,
+                           "asked", asked, "results", results_json (proof_group (f->proof, 0)), "inputs", inputs, "links", links, "roster_time", (json_int_t) roster_head_time (f->roster));
+    if (f->logged.size)
+        json_object_set_new (o, "log", log_json (&f->logged));
+    if (f->artifact)
+        json_object_set_new (o, "artifact", json_string (f->artifact));
+    char *text = json_dumps (o, JSON_COMPACT);
+    printf ("%s\n", text ? text : "{}");
+    free (text);
+    json_decref (o);
+}
+
+static void wanted_release (struct wanted *w)
+{
+    buf_release (&w->config);
+}
+
 int cmd_verify (struct cli *c, int argc, char **argv)
 {
     static const struct option options[] = {
         { "root", required_argument, NULL, 'r' }, { "project", required_argument, NULL, 'p' }, { "step", required_argument, NULL, 's' },
-        { "commit", required_argument, NULL, 'c' }, { "witnesses", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 },
+        { "commit", required_argument, NULL, 'c' }, { "witnesses", required_argument, NULL, 'w' }, { "json", no_argument, NULL, 'j' }, { NULL, 0, NULL, 0 },
     };
     struct verify CLEANUP (verify_release) f = { .links = NULL };
-    struct wanted w = { .witnesses = 0 };
+    struct wanted CLEANUP (wanted_release) w = { .witnesses = 0 };
     struct err e = ERR_INIT;
     const char *root = NULL;
+    bool json = false;
     for (int o; (o = getopt_long (argc, argv, "", options, NULL)) != -1;)
         switch (o) {
         case 'r':
@@ -295,13 +388,19 @@ int cmd_verify (struct cli *c, int argc, char **argv)
             if (witnesses_parse (optarg, &w.witnesses, &e) == -1)
                 return cli_fail ("verify", &e);
             break;
+        case 'j':
+            json = true;
+            break;
         default:
             return ERR_USAGE;
         }
     if (!root || optind == argc)
         return cli_usage ("verify", "--root KEY and files are needed (assay verify --root KEY ROSTER BUNDLE [LINK]... [ARTIFACT-FOLDER])");
-    if (root_key (root, f.root, &e) == -1 || read_files (&f, argv + optind, argc - optind, &e) == -1 || check_all (&f, &w, &e) == -1)
+    if (root_key (root, f.root, &e) == -1 || expect_project (&w, &e) == -1 || read_files (&f, argv + optind, argc - optind, &e) == -1 || check_all (&f, &w, &e) == -1)
         return cli_fail ("verify", &e);
-    report (c, &f);
+    if (json)
+        report_json (&f, &w);
+    else
+        report (c, &f, &w);
     return 0;
 }

@@ -24,13 +24,20 @@ static bool is_log (struct bytes line)
     return line.len > strlen (KEY) && memcmp (line.p, KEY, strlen (KEY)) == 0;
 }
 
-size_t logline_begin (struct bytes bundle)
+int logline_split (struct bytes bundle, struct bytes *statements, struct bytes *lines, struct err *e)
 {
     struct bytes rest = bundle, line;
-    while (next_line (&rest, &line))
+    size_t begin = bundle.len, number = 0;
+    while (next_line (&rest, &line)) {
+        number++;
         if (is_log (line))
-            return (size_t) (line.p - bundle.p);
-    return bundle.len;
+            begin = begin == bundle.len ? (size_t) (line.p - bundle.p) : begin;
+        else if (begin < bundle.len)
+            return err_code (e, EC_MALFORMED, "line %zu: behind the first of the log's lines, and none of them (altered, or out of order)", number);
+    }
+    *statements = bytes_of (bundle.p, begin);
+    *lines = bytes_of (bundle.p + begin, bundle.len - begin);
+    return 0;
 }
 
 /* Each is followed by the results that it names. */

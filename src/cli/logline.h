@@ -4,7 +4,7 @@
  * One line a verdict, in their order: {"tlogProof": "..."}, a C2SP tlog-proof (verifier/checkpoint.h) of the verdict's line without its newline. Who
  * reads bundles passes over lines that it does not know, as in-toto has it.
  *
- *     size_t at = logline_begin (file);                           // the statements end there
+ *     logline_split (file, &statements, &lines, &e);              // *lines may be empty
  *     logline_check (roster, root, proof, statements, lines, k, &w, &e)
  */
 #ifndef ASSAY_CLI_LOGLINE_H
@@ -13,8 +13,8 @@
 #include "cli/proof.h"
 #include "verifier/checkpoint.h"
 
-/* Where the lines of the log begin; bundle.len where there are none. */
-size_t logline_begin (struct bytes bundle);
+/* The lines of the log come last. EC_MALFORMED with the line's number where anything else follows them. */
+int logline_split (struct bytes bundle, struct bytes *statements, struct bytes *lines, struct err *e);
 /* Adds one line. */
 void logline_text (const struct inclusion *in, struct buf *lines);
 /* The line of the i-th verdict, without its newline: the log's entry. statements: the text that p is of. */

@@ -150,7 +150,9 @@ static int check_receipt (const struct proof *p, const struct result *r, int64_t
 static const char *differs (const struct verdict *v, const struct verdict_count *k, const struct result *r, const struct result *first, const struct principal *who)
 {
     struct digest outcome = outcome_digest (r->exit_status, &r->artifact);
-    if (!digest_eq (&r->submission, &v->submission) || strcmp (r->step, v->step) || strcmp (r->project, v->project))
+    if (strcmp (r->project, v->project))
+        return "it is of another project than the verdict";
+    if (!digest_eq (&r->submission, &v->submission) || strcmp (r->step, v->step))
         return "it is of another step than the verdict";
     if (strcmp (r->commit, v->commit) || strcmp (r->url, v->url) || strcmp (r->ref, v->ref))
         return "it is of another source than the verdict";
@@ -275,7 +277,12 @@ static int check_inputs (struct judging *j, const struct proof_group *g, struct 
         bool found = false;
         for (size_t k = 0; k < j->p->n; k++) {
             const struct verdict *v = &j->p->groups[k].verdict;
-            if (!j->open[k] && digest_eq (&v->submission, &g->verdict.submission) && digest_eq (&v->artifact, &first->inputs[i]))
+            if (!digest_eq (&v->submission, &g->verdict.submission))
+                continue;
+            if (strcmp (v->project, g->verdict.project) || strcmp (v->commit, g->verdict.commit))
+                return err_set (e, ERR_DAMAGED, "of one submission, the verdict on step %s is about project %s at %.12s, and that on step %s about project %s at %.12s", g->verdict.step,
+                                g->verdict.project, g->verdict.commit, v->step, v->project, v->commit);
+            if (!j->open[k] && digest_eq (&v->artifact, &first->inputs[i]))
                 found = judge_group (j, k, &why) == 0 || found;
         }
         if (!found && why.kind != ERR_NONE) {

@@ -118,7 +118,9 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
         if (proof_add (proof, buf_bytes (&statements), NULL) == -1)
             abort ();
     }
-    if (logline_begin (in) > in.len)
+    struct bytes before, lines;
+    struct err e = ERR_INIT;
+    if (logline_split (in, &before, &lines, &e) == -1 ? !e.msg[0] : before.len + lines.len != in.len)
         abort ();
     as_it_is (in);
     signed_anew (in);

@@ -111,7 +111,7 @@ void world_result (const struct world *w, const char *step, int who, const struc
     r->recipe = digest_of ("recipe", 6);
     r->image = digest_of ("image", 5);
     (void) snprintf (r->step, sizeof r->step, "%s", step);
-    (void) snprintf (r->project, sizeof r->project, "a/b");
+    (void) snprintf (r->project, sizeof r->project, "%s", w->project);
     (void) snprintf (r->worker, sizeof r->worker, "w%d", who);
     (void) snprintf (r->owner, sizeof r->owner, "o%d", who);
     memset (r->commit, 'a', 40);
@@ -317,6 +317,7 @@ void world_inclusion (const struct world *w, uint64_t index, uint64_t size, unsi
 struct world *world_new (void)
 {
     struct world *w = xcalloc (1, sizeof *w);
+    w->project = "a/b";
     make_key (w, &w->root, 0);
     make_key (w, &w->broker, 1);
     make_key (w, &w->store, 2);

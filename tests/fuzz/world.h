@@ -15,6 +15,7 @@
 
 struct world {
     struct roster *roster;
+    const char *project;     /* of what is made: "a/b" */
     struct sign_key root, broker, store, verifier, worker[WORLD_WORKERS];
     uint8_t sec[4 + WORLD_WORKERS][64];
     struct digest leaf[WORLD_LOG];

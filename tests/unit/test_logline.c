@@ -37,7 +37,7 @@ static void both (const struct world *w, unsigned witnesses, struct buf *out)
     line_of (w, 0, SIZE, witnesses, out);
 }
 
-Test (logline, lines_that_hold_and_where_they_begin)
+Test (logline, lines_that_hold)
 {
     struct world *w = world_new ();
     struct logline out;
@@ -62,18 +62,30 @@ Test (logline, lines_that_hold_and_where_they_begin)
     cr_assert_eq (check (w, bytes_of (NULL, 0), 0, &out, &e), 0);
     cr_assert_eq (out.size, 0u);
     cr_assert (check (w, bytes_of (NULL, 0), 1, &out, &e) == -1 && e.kind == ERR_UNTRUSTED && strstr (e.msg, "does not show that its verdict is in the log"));
-    BUF (bundle);
-    world_bundle (w, &bundle);
-    size_t statements = bundle.len;
-    cr_assert_eq (logline_begin (buf_bytes (&bundle)), statements, "none");
-    both (w, 1, &bundle);
-    cr_assert_eq (logline_begin (buf_bytes (&bundle)), statements);
-    cr_assert_eq (logline_begin (bytes_of (NULL, 0)), 0u);
-    static const char *const none[] = { "", "\n", "\n\n", "{\"tlogProof\":", "{\"tlogProof\"", "x{\"tlogProof\": 1}\n", " {\"tlogProof\":1}" };
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        cr_assert_eq (logline_begin (bytes_str (none[i])), strlen (none[i]), "%s", none[i]);
-    cr_assert_eq (logline_begin (bytes_str ("a\n\n{\"tlogProof\":1}\nb")), 3u);
     world_destroy (&w);
+}
+
+Test (logline, they_come_last)
+{
+    static const struct {
+        const char *bundle;
+        int begin; /* -1: refused */
+    } rows[] = {
+        { "", 0 }, { "\n", 1 }, { "a\nb\n", 4 }, { "a\nb", 3 },
+        { "{\"tlogProof\":", 13 }, { "{\"tlogProof\"", 12 }, { "x{\"tlogProof\": 1}\n", 18 }, { " {\"tlogProof\":1}", 16 }, /* none of these is one */
+        { "{\"tlogProof\":1}", 0 }, { "a\n\n{\"tlogProof\":1}\n", 3 }, { "a\n{\"tlogProof\":1}\n{\"tlogProof\":2}", 2 },
+        { "a\n{\"tlogProof\":1}\nb", -1 }, { "{\"tlogProof\":1}\n\n", -1 }, { "{\"tlogProof\":1}\n{\"tlogProof\" :2}\n", -1 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bytes statements, lines, in = bytes_str (rows[i].bundle);
+        struct err e = ERR_INIT;
+        int rc = logline_split (in, &statements, &lines, &e);
+        cr_assert_eq (rc, rows[i].begin == -1 ? -1 : 0, "row %zu", i);
+        if (rc == 0)
+            cr_assert (statements.len == (size_t) rows[i].begin && statements.p == in.p && lines.p == in.p + statements.len && lines.len == in.len - statements.len, "row %zu: %zu", i, statements.len);
+        else
+            cr_assert (e.code == EC_MALFORMED && strstr (e.msg, "line "), "row %zu: %s", i, e.msg);
+    }
 }
 
 /* What a lie changes; all but the first line, or the checkpoint, is as it should be. */

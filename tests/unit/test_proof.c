@@ -189,7 +189,7 @@ Test (proof, a_verifier_or_a_worker_that_lies_is_found_out)
         const char *why;
     } rows[] = {
         { STATE, ERR_UNTRUSTED, "is \"disputed\"" },
-        { PROJECT, ERR_DAMAGED, "another step than the verdict" },
+        { PROJECT, ERR_DAMAGED, "another project than the verdict" },
         { STEP, ERR_DAMAGED, "another step than the verdict" },
         { COMMIT, ERR_DAMAGED, "another source than the verdict" },
         { POLICY_LOW, ERR_DAMAGED, "the results do not give this verdict" },
@@ -241,6 +241,61 @@ Test (proof, a_vote_revoked_since_counts_no_more)
             cr_assert_eq (judge (w, buf_bytes (&lines), &e), 0, "%s: %s", rows[i].name, e.msg);
         else
             refused (w, &lines, ERR_UNTRUSTED, "revoked");
+        world_destroy (&w);
+    }
+}
+
+static void add_group (struct world *w, const char *project, char commit, const char *step, const struct digest *input, const char *content, struct buf *out)
+{
+    struct result r[2];
+    struct digest ids[2];
+    struct verdict v;
+    BUF (lines);
+    BUF (json);
+    w->project = project;
+    for (int i = 0; i < 2; i++) {
+        BUF (body);
+        BUF (line);
+        world_result (w, step, i, input, content, &r[i]);
+        memset (r[i].commit, commit, 40);
+        result_json (&r[i], &body);
+        world_sign (&w->worker[i], buf_bytes (&body), &line);
+        ids[i] = digest_of (line.p, line.len - 1);
+        buf_add (&lines, line.p, line.len);
+    }
+    world_verdict (step, r, ids, 2, &v);
+    verdict_json (&v, &json);
+    world_sign (&w->verifier, buf_bytes (&json), out);
+    buf_add (out, lines.p, lines.len);
+    verdict_release (&v);
+    for (int i = 0; i < 2; i++)
+        result_release (&r[i]);
+}
+
+/* Broker, verifier and workers lie together: what was built for one project is said to be an input of another's. */
+Test (proof, all_statements_are_of_one_project_and_commit)
+{
+    static const struct {
+        const char *project, *input_project;
+        char commit, input_commit;
+        const char *why;
+    } rows[] = {
+        { "a/b", "a/b", 'a', 'a', NULL },
+        { "a/c", "a/c", 'b', 'b', NULL },
+        { "a/b", "a/c", 'a', 'a', "on step test is about project a/b at aaaaaaaaaaaa, and that on step build about project a/c at aaaaaaaaaaaa" },
+        { "a/b", "a/b", 'a', 'b', "on step test is about project a/b at aaaaaaaaaaaa, and that on step build about project a/b at bbbbbbbbbbbb" },
+    };
+    struct digest built = digest_of ("built", 5);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct world *w = world_new ();
+        struct err e;
+        BUF (lines);
+        add_group (w, rows[i].project, rows[i].commit, "test", &built, "passed", &lines);
+        add_group (w, rows[i].input_project, rows[i].input_commit, "build", NULL, "built", &lines);
+        if (rows[i].why)
+            refused (w, &lines, ERR_DAMAGED, rows[i].why);
+        else
+            cr_assert_eq (judge (w, buf_bytes (&lines), &e), 0, "row %zu: %s", i, e.msg);
         world_destroy (&w);
     }
 }
