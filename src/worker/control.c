@@ -123,7 +123,10 @@ static int ask_once (const char *state, const char *word, struct buf *said, stru
     (void) folder; /* held: the address goes through it */
     CLEANUP (fd_close) int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int64_t until = time_mono_ms () + ANSWER_MS, left;
-    if (folder == -1 || fd == -1 || connect (fd, (struct sockaddr *) &sa, sizeof sa) == -1)
+    bool there = folder != -1 && fd != -1 && connect (fd, (struct sockaddr *) &sa, sizeof sa) == 0;
+    if (!there && (errno == EACCES || errno == EPERM))
+        return err_set (e, ERR_DENIED, "%.*s: only the worker's owner may speak with it (be the user that it runs as, or root)", (int) (strlen (state) - strlen ("/state")), state);
+    if (!there)
         return err_set (e, ERR_UNREACHABLE, "%.*s: no worker runs there: %s (start assay-worker)", (int) (strlen (state) - strlen ("/state")), state, strerror (errno));
     CLEANUP (free_ptr) char *line = xasprintf ("%s\n", word); /* in one piece: it answers what came, and closes */
     if (send (fd, line, strlen (line), MSG_NOSIGNAL) != (ssize_t) strlen (line))

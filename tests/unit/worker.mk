@@ -1,7 +1,10 @@
-# what a VM runs as its first process: tests/e2e/51-cgroup2.sh
+# what VMs run as their first process: tests/e2e/51-cgroup2.sh
 check_PROGRAMS += tests/unit/cgroup_init
 tests_unit_cgroup_init_SOURCES = tests/unit/cgroup_init.c
 tests_unit_cgroup_init_LDADD = libworker.a libbase.a $(SODIUM_LIBS) $(CRYPTO_LIBS)
+check_PROGRAMS += tests/unit/sandbox_init
+tests_unit_sandbox_init_SOURCES = tests/unit/sandbox_init.c
+tests_unit_sandbox_init_LDADD = $(WORKER_LIBS)
 if HAVE_CRITERION
 check_PROGRAMS += tests/unit/test_collect tests/unit/test_launch
 TESTS += tests/unit/test_collect tests/unit/test_launch
