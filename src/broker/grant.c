@@ -345,14 +345,13 @@ static void candidates (const struct server *s, const struct plan *p, struct can
 static bool beyond_all (const struct server *s, const struct plan *p, unsigned isolation, char *why, size_t size)
 {
     const struct msg_step *st = &p->step.u.step;
-    const struct term *most = NULL;
-    const char *name = "";
-    char lack[160] = "";
+    struct terms_most most = { .example = { "" } };
+    char lack[TERMS_WHY] = "";
     size_t n = 0;
-    bool any = false;
+    bool any = false, every = false;
     for (size_t i = 0; i < s->worker_count && !any; i++) {
         const struct term *t = terms_of (&s->workers[i].terms, p->c.sub.project);
-        any = t && terms_lacks (t, st, p->network, why, size);
+        any = t && terms_lacks (t, st, p->network, lack, sizeof lack) != TERMS_FITS;
     }
     for (const struct principal *who; any && (who = roster_role (realm_roster (s->rl), ROLE_WORKER, n)); n++) {
         const struct worker *w = NULL;
@@ -365,15 +364,15 @@ static bool beyond_all (const struct server *s, const struct plan *p, unsigned i
             return false;
         if (!takes (w, p->c.sub.project) || !policy_isolation_ok (isolation, w->isolation) || !terms_submitter (t, p->c.sub.submitter))
             continue;
-        if (!terms_lacks (t, st, p->network, lack, sizeof lack))
+        enum terms_kind kind = terms_lacks (t, st, p->network, lack, sizeof lack);
+        if (kind == TERMS_FITS)
             return false;
-        if (!most || t->memory > most->memory) {
-            most = t;
-            name = w->name;
-            (void) snprintf (why, size, "%s (%s, which allows the most)", lack, name);
-        }
+        terms_most_add (&most, t, w->name, kind, lack);
+        every = true;
     }
-    return most != NULL;
+    if (every)
+        terms_most_tell (&most, st, p->network, why, size);
+    return every;
 }
 
 static int give_up (struct server *s, struct plan *p, const char *why, struct err *e)

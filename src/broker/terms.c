@@ -72,26 +72,66 @@ bool terms_submitter (const struct term *t, const char *submitter)
     return false;
 }
 
-bool terms_lacks (const struct term *t, const struct msg_step *step, unsigned network, char *why, size_t size)
+/* Does the term allow less of this than the step asks for? why: both numbers. */
+static bool lacks (enum terms_kind kind, const struct term *t, const struct msg_step *step, unsigned network, char *why, size_t size)
 {
     char asked[24], given[24];
-    const struct { const char *what; uint64_t asked, given; } sizes[] = { { "memory", step->memory, t->memory }, { "disk", step->disk, t->disk } };
-    if (t->cpus && step->cpus > t->cpus) {
+    switch (kind) {
+    case TERMS_CPUS:
         (void) snprintf (why, size, "it asks for %" PRIu64 " cpus, the owner allows %" PRIu64, step->cpus, t->cpus);
-        return true;
-    }
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].given && sizes[i].asked > sizes[i].given) {
-            (void) snprintf (why, size, "it asks for %s of %s, the owner allows %s", config_size_text (sizes[i].asked, asked), sizes[i].what, config_size_text (sizes[i].given, given));
-            return true;
-        }
-    if (t->time_ms && step->time_ms > t->time_ms) {
-        (void) snprintf (why, size, "it asks for %" PRIu64 " s of time, the owner allows %" PRIu64 " s", (step->time_ms + 999) / 1000, t->time_ms / 1000);
-        return true;
-    }
-    if (network == NETWORK_REALM && t->network != NETWORK_REALM) {
+        return t->cpus && step->cpus > t->cpus;
+    case TERMS_MEMORY:
+        (void) snprintf (why, size, "it asks for %s of memory, the owner allows %s", config_size_text (step->memory, asked), config_size_text (t->memory, given));
+        return t->memory && step->memory > t->memory;
+    case TERMS_DISK:
+        (void) snprintf (why, size, "it asks for %s of disk, the owner allows %s", config_size_text (step->disk, asked), config_size_text (t->disk, given));
+        return t->disk && step->disk > t->disk;
+    case TERMS_TIME:
+        (void) snprintf (why, size, "it asks for %" PRIu64 " s of time, the owner allows %" PRIu64 " s", step->time_ms / 1000 + (step->time_ms % 1000 != 0), t->time_ms / 1000);
+        return t->time_ms && step->time_ms > t->time_ms;
+    case TERMS_NETWORK:
         (void) snprintf (why, size, "it asks for a network, the owner gives none");
-        return true;
+        return network == NETWORK_REALM && t->network != NETWORK_REALM;
+    default: return false;
     }
-    return false;
+}
+
+enum terms_kind terms_lacks (const struct term *t, const struct msg_step *step, unsigned network, char *why, size_t size)
+{
+    for (enum terms_kind k = TERMS_FITS + 1; k < TERMS_KINDS; k++)
+        if (lacks (k, t, step, network, why, size))
+            return k;
+    return TERMS_FITS;
+}
+
+static uint64_t allowed (const struct term *t, enum terms_kind kind)
+{
+    uint64_t v = kind == TERMS_CPUS ? t->cpus : kind == TERMS_MEMORY ? t->memory : kind == TERMS_DISK ? t->disk : kind == TERMS_TIME ? t->time_ms : t->network == NETWORK_REALM;
+    return v || kind == TERMS_NETWORK ? v : UINT64_MAX;
+}
+
+void terms_most_add (struct terms_most *m, const struct term *t, const char *worker, enum terms_kind kind, const char *why)
+{
+    for (enum terms_kind k = TERMS_FITS + 1; k < TERMS_KINDS; k++)
+        if (!m->by[k].term || allowed (t, k) > allowed (m->by[k].term, k)) {
+            m->by[k].term = t;
+            m->by[k].worker = worker;
+        }
+    if (!*m->example[kind])
+        (void) snprintf (m->example[kind], sizeof *m->example, "%.60s: %s", worker, why);
+}
+
+void terms_most_tell (const struct terms_most *m, const struct msg_step *step, unsigned network, char *why, size_t size)
+{
+    char text[TERMS_WHY];
+    size_t at = 0;
+    *why = '\0';
+    for (enum terms_kind k = TERMS_FITS + 1; k < TERMS_KINDS; k++)
+        if (m->by[k].term && lacks (k, m->by[k].term, step, network, text, sizeof text)) {
+            (void) snprintf (why, size, k == TERMS_NETWORK ? "%s (%s)" : "%s (%s, which allows the most)", text, m->by[k].worker);
+            return;
+        }
+    for (enum terms_kind k = TERMS_FITS + 1; k < TERMS_KINDS && at < size; k++)
+        if (*m->example[k])
+            at += (size_t) snprintf (why + at, size - at, "%s%s", at ? "; " : "no owner allows all of it: ", m->example[k]);
 }

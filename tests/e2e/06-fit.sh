@@ -90,7 +90,7 @@ expect 0 assay cancel "$many"
 down
 
 say "the state in memory: the same, until the broker ends"
-assay init "$scratch/mem" --workers 1 >/dev/null
+assay init "$scratch/mem" --isolation bwrap --workers 1 >/dev/null
 printf 'state = mem\n' >>"$scratch/mem/broker/broker.ini"
 export ASSAY_DIR="$scratch/mem"
 realm=$scratch/mem

@@ -14,8 +14,8 @@ groups() { find /sys/fs/cgroup -name "assay-$(printf %s "$(readlink -f "$1/state
 status() { assay worker --dir "$1" status --json; }
 is() { status "$1" | grep -q "$2"; }
 events() { timeout 3 assay watch --since 1 --json >"$scratch/events" 2>/dev/null || true; }
-settings "$one" '[limits]\nmemory = 512M\n[project small/*]\nmemory = 64M\n'
-settings "$two" '[limits]\nmemory = 1G\ntime = 1m\n'
+settings "$one" '[limits]\nmemory = 512M\ncpus = 1\ndisk = 256M\ntime = 30s\n[project small/*]\nmemory = 64M\n'
+settings "$two" '[limits]\nmemory = 1G\ncpus = 2\ndisk = 512M\ntime = 1m\n'
 up
 image
 project p
@@ -30,26 +30,33 @@ limits() { # LIMITS RUN
     printf 'image: %s\nsteps: {build: {run: %s, artifacts: [n], limits: {%s}}}\n' "$image" "$2" "$1" >"$repo/.assay.yml"
     commit "$1"
 }
-limits 'memory: 4G' 'cp n /out/n'
 echo 1 >"$repo/n"
-commit n
-push 3
-assay status "$id" >"$scratch/out"
-has out 'it asks for 4G of memory, the owner allows 1G'
-limits 'time: 2h' 'cp n /out/n'
-push 3
-assay status "$id" >"$scratch/out"
-has out '7200 s of time'
+beyond() { # LIMITS REASON
+    limits "$1" 'cp n /out/n'
+    push 3
+    [ "$(state_of "$id" build)" = unsatisfiable ] || fail "$1: $(state_of "$id" build)"
+    assay status "$id" >"$scratch/out"
+    has out "$2 (worker-2, which allows the most)"
+}
+beyond 'cpus: 3' 'it asks for 3 cpus, the owner allows 2'
+beyond 'memory: 4G' 'it asks for 4G of memory, the owner allows 1G'
+beyond 'disk: 2G' 'it asks for 2G of disk, the owner allows 512M'
+beyond 'time: 2h' 'it asks for 7200 s of time, the owner allows 60 s'
 say "more than one allows: the other gets it; by project as well"
-limits 'memory: 600M' 'cp n /out/n'
-push 0
-events
-leased() { grep '"kind":"leased"' "$scratch/events" | grep "$id" | grep -c "\"worker\":\"$1\""; }
-[ "$(leased worker-1)" = 0 ] && [ "$(leased worker-2)" = 1 ] || fail "600M was leased to worker-1"
+leased() { grep '"kind":"leased"' "$scratch/events" | grep "$1" | grep -c "\"worker\":\"$2\""; }
+asked=
+for more in 'cpus: 2' 'memory: 600M' 'disk: 300M' 'time: 45s'; do
+    limits "$more" 'cp n /out/n'
+    push 0
+    asked="$asked $id"
+done
 limits 'memory: 100M' 'cp n /out/n'
 push 0 --project small/a
+asked="$asked $id"
 events
-[ "$(leased worker-1)" = 0 ] && [ "$(leased worker-2)" = 1 ] || fail "100M of small/a was leased to worker-1"
+for id in $asked; do
+    [ "$(leased "$id" worker-1)" = 0 ] && [ "$(leased "$id" worker-2)" = 1 ] || fail "not leased to worker-2 alone: $(grep "$id" "$scratch/events")"
+done
 
 say "settings change while it runs; a broken file is refused, and nothing changes"
 expect 0 assay worker --dir "$two" pause

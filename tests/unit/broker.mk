@@ -1,6 +1,9 @@
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit/test_schedule tests/unit/test_draw tests/unit/test_job tests/unit/test_state tests/unit/test_state_versions tests/unit/test_crash
-TESTS += tests/unit/test_schedule tests/unit/test_draw tests/unit/test_job tests/unit/test_state tests/unit/test_state_versions tests/unit/test_crash
+check_PROGRAMS += tests/unit/test_schedule tests/unit/test_terms tests/unit/test_draw tests/unit/test_job tests/unit/test_state tests/unit/test_state_versions tests/unit/test_crash
+TESTS += tests/unit/test_schedule tests/unit/test_terms tests/unit/test_draw tests/unit/test_job tests/unit/test_state tests/unit/test_state_versions tests/unit/test_crash
+tests_unit_test_terms_SOURCES = tests/unit/test_terms.c
+tests_unit_test_terms_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_test_terms_LDADD = libbroker.a libauth.a $(PROTO_LIBS) $(CRITERION_LIBS)
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
 tests_unit_test_schedule_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_test_schedule_LDADD = libbroker.a libauth.a $(PROTO_LIBS) $(CRITERION_LIBS)
