@@ -251,7 +251,7 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
             run->timed_out = true;
             break;
         }
-        if (poll (f, 2, left > 1000 ? 1000 : (int) left) == -1 && errno != EINTR) {
+        if (poll (f, 2, left > ICE_LOOK_MS ? ICE_LOOK_MS : (int) left) == -1 && errno != EINTR) {
             err_errno (e, "sandbox: poll");
             goto out;
         }

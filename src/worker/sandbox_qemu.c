@@ -108,7 +108,7 @@ struct keeper {
     struct sandbox *box;
     struct qemu *q;
     int log, relay;          /* relay: to the relay's process, or -1 */
-    int64_t step_ms, start_by, deadline; /* what the step may take; when its VM must be up; when it must end, once it has begun */
+    int64_t step_ms, start_by; /* what the step may take; when its VM must be up */
     char *group;
     struct vm vm;
     struct talk talk;
@@ -130,10 +130,7 @@ static int64_t within (const struct keeper *k, int64_t ms)
 static int go (struct keeper *k, int64_t until, struct err *e)
 {
     int64_t now = time_mono_ms (), left = k->box->end - now < k->step_ms ? k->box->end - now : k->step_ms;
-    if (talk_go (&k->talk, left, e) == -1 || talk_started (&k->talk, until, e) == -1)
-        return -1;
-    k->deadline = now + left;
-    return 0;
+    return talk_go (&k->talk, left, e) == -1 || talk_started (&k->talk, until, e) == -1 ? -1 : 0;
 }
 
 /* Resume the snapshot: 0, and the guest has started; -1: there is none or it is of no use, and nothing of it is left. */
@@ -179,14 +176,17 @@ static int64_t boot_limit (const struct keeper *k)
     return k->q->plan.accel == VM_KVM ? within (k, KVM_BOOT_MS) : k->start_by;
 }
 
-/* A guest that waits for go. */
+/* A guest that waits for go. The one that a snapshot is taken of (it has a monitor) does not have this step's sources: its memory is kept for others. */
 static int boot (struct keeper *k, bool monitor, struct err *e)
 {
     struct vm_plan p = k->q->plan;
-    if (make_ram (&k->q->plan, e) == -1)
+    int none CLEANUP (fd_close) = -1;
+    if (make_ram (&k->q->plan, e) == -1 || (monitor && vm_disk_empty (k->box, &none, e) == -1))
         return -1;
     p.ram = k->q->plan.ram;
     p.monitor = monitor;
+    if (monitor)
+        p.input = none;
     if (vm_start (&k->vm, &p, e) == -1)
         return -1;
     talk_init (&k->talk, &k->vm, monitor ? -1 : k->log, k->group);
@@ -255,7 +255,7 @@ static void keep (struct keeper *k)
         fd_close (&k->vm.relay); /* the relay's alone: when it hangs up, the guest sees it */
     }
     if (got == 0)
-        got = talk_follow (&k->talk, k->deadline + REPORT_MS, &end, &e);
+        got = talk_follow (&k->talk, REPORT_MS, &end, &e);
     if (got == 0)
         say (k, "ok %s %s %u %u %llu %llu", vm_accel_name (k->q->plan.accel), how, end.exit_status, end.flags, (unsigned long long) end.packed, (unsigned long long) end.refused);
     else if (got == 1)

@@ -147,6 +147,12 @@ int vm_disk_input (const struct sandbox *box, int *fd, struct err *e)
     return rc == -1 || (*fd = reader (disk, e)) == -1 ? -1 : 0;
 }
 
+int vm_disk_empty (const struct sandbox *box, int *fd, struct err *e)
+{
+    int disk CLEANUP (fd_close) = nameless (box->o.dir, VM_INPUT_SIZE, e);
+    return disk == -1 || (*fd = reader (disk, e)) == -1 ? -1 : 0;
+}
+
 int vm_disk_output (const struct sandbox *box, int64_t size, int *fd, int *read_fd, struct err *e)
 {
     return (*fd = nameless (box->o.dir, size, e)) == -1 || (*read_fd = reader (*fd, e)) == -1 ? -1 : 0;

@@ -13,6 +13,7 @@
 
 /* The job, box's sources and its inputs; open for reading only. */
 int vm_disk_input (const struct sandbox *box, int *fd, struct err *e);
+int vm_disk_empty (const struct sandbox *box, int *fd, struct err *e); /* one of the same size with nothing on it, for a VM that sees no step */
 uint64_t vm_entries_max (const struct conf *c);
 int64_t vm_output_size (const struct conf *c); /* of the output disk, by the owner's limits */
 /* An empty one of so many bytes, open for both, and once more for reading only. */

@@ -19,6 +19,7 @@
 
 #define ICE_LOOK_MS 250
 #define LOG_BUFFER 65536
+#define ASKS_MAX 10000u   /* an honest guest asks once, and once more for each time that it was frozen */
 #define LAST_LOG_MS 10000 /* for output that is on its way when the result is there */
 
 static uint64_t le (const uint8_t *p, int bytes)
@@ -44,7 +45,8 @@ int talk_record (struct bytes in, unsigned *kind, struct bytes *data, size_t *us
         return 0;
     size_t len = (size_t) le (in.p + 6, 2);
     unsigned k = in.p[4];
-    if (in.p[5] || len > RECORD_MAX || (k != RECORD_READY && k != RECORD_STARTED && k != RECORD_RESULT && k != RECORD_BROKEN))
+    if (in.p[5] || len > RECORD_MAX || (k != RECORD_READY && k != RECORD_STARTED && k != RECORD_TIME && k != RECORD_RESULT && k != RECORD_BROKEN)
+        || (k == RECORD_TIME && len))
         return -1;
     if (in.len - RECORD_HEAD < len)
         return 0;
@@ -129,14 +131,17 @@ static const char *last_words (struct talk *t, char out[300])
     return *out ? out : "nothing";
 }
 
-static void ice_look (struct talk *t)
+/* A few times a second, and given in full where in doubt. */
+static void ice_look (struct talk *t, bool now_too)
 {
     int64_t now = time_mono_ms ();
-    if (now - t->looked < ICE_LOOK_MS)
+    if (!now_too && now - t->looked < ICE_LOOK_MS)
         return;
     bool frozen = cgroup_frozen (t->group);
-    if (frozen || t->frozen)
+    if (frozen || t->frozen) {
         t->ice += now - t->looked;
+        t->deadline += now - t->looked;
+    }
     t->frozen = frozen;
     t->looked = now;
 }
@@ -150,7 +155,7 @@ static void turn (struct talk *t, int64_t ms)
                                [LOG] = { waits ? t->log_fd : t->vm->log, waits ? POLLOUT : POLLIN, 0 },
                                [CONSOLE] = { t->vm->console, POLLIN, 0 },
                                [GONE] = { t->gone ? -1 : t->vm->pidfd, POLLIN, 0 } };
-    if (poll (f, COUNT, ms < 0 ? 0 : ms > 1000 ? 1000 : (int) ms) == -1)
+    if (poll (f, COUNT, ms < 0 ? 0 : ms > ICE_LOOK_MS ? ICE_LOOK_MS : (int) ms) == -1)
         return;
     t->gone = t->gone || f[GONE].revents;
     if (f[CTL].revents) {
@@ -181,19 +186,46 @@ static void turn (struct talk *t, int64_t ms)
     }
 }
 
+/* The guest's clock ran on while it was frozen, and this one did not. */
+static int tell_time (struct talk *t, struct err *e)
+{
+    uint8_t b[TIME_SIZE] = TIME_MAGIC;
+    if (++t->asked > ASKS_MAX)
+        return err_set (e, ERR_FAILED, "the VM's guest asked for the time more than %u times", ASKS_MAX);
+    ice_look (t, true);
+    int64_t left = t->deadline - time_mono_ms ();
+    put (b + 8, left > 0 ? (uint64_t) left : 0, 8);
+    /* one that does not take its answers has time to the host's deadline */
+    if (send (t->vm->ctl, b, sizeof b, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 && errno != EAGAIN)
+        return err_errno (e, "VM: its control port");
+    return 0;
+}
+
+static void drop (struct talk *t, size_t used)
+{
+    memmove (t->ctl.p, t->ctl.p + used, t->ctl.len - used);
+    t->ctl.len -= used;
+}
+
 /* The next record: 0; 1: `until` came first; -1: the guest broke, went away or said nonsense. The record stays until talk_next. */
 static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *data, size_t *used, struct err *e)
 {
     char words[300];
     int64_t ice = t->ice;
     for (;;) {
-        ice_look (t);
+        ice_look (t, false);
         int got = talk_record (buf_bytes (&t->ctl), kind, data, used);
         if (got == -1)
             return err_set (e, ERR_FAILED, "the VM's guest wrote what makes no sense to its control port");
         if (got == 1 && *kind == RECORD_BROKEN) {
             printable (*data, words, sizeof words);
             return err_set (e, ERR_FAILED, "the VM's guest: %s", words);
+        }
+        if (got == 1 && *kind == RECORD_TIME && t->deadline) {
+            if (tell_time (t, e) == -1)
+                return -1;
+            drop (t, *used);
+            continue;
         }
         if (got == 1)
             return 0;
@@ -211,12 +243,6 @@ static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *da
         }
         turn (t, left);
     }
-}
-
-static void drop (struct talk *t, size_t used)
-{
-    memmove (t->ctl.p, t->ctl.p + used, t->ctl.len - used);
-    t->ctl.len -= used;
 }
 
 static int expect (struct talk *t, unsigned wanted, int64_t until, struct bytes *data, size_t *used, struct err *e)
@@ -246,6 +272,8 @@ int talk_ready (struct talk *t, int64_t until, struct err *e)
 int talk_go (struct talk *t, int64_t left_ms, struct err *e)
 {
     uint8_t go[GO_SIZE] = GO_MAGIC;
+    ice_look (t, true);
+    t->deadline = time_mono_ms () + left_ms;
     put (go + 8, (uint64_t) time_now_us () * 1000, 8);
     put (go + 16, left_ms > 0 ? (uint64_t) left_ms : 0, 8);
     if (getrandom (go + 24, GO_SEED, 0) != GO_SEED || send (t->vm->ctl, go, sizeof go, MSG_NOSIGNAL) != (ssize_t) sizeof go)
@@ -263,13 +291,13 @@ int talk_started (struct talk *t, int64_t until, struct err *e)
     return 0;
 }
 
-int talk_follow (struct talk *t, int64_t until, struct talk_end *end, struct err *e)
+int talk_follow (struct talk *t, int64_t more_ms, struct talk_end *end, struct err *e)
 {
     unsigned kind = 0;
     struct bytes data;
     size_t used;
     uint64_t log = 0;
-    int got = next (t, until, &kind, &data, &used, e);
+    int got = next (t, t->deadline + more_ms, &kind, &data, &used, e);
     if (got)
         return got;
     if (kind != RECORD_RESULT || !talk_result (data, end, &log))

@@ -5,9 +5,11 @@
  *     talk_ready (&t, until, &e)                   // a guest that boots: waits for its ready
  *     talk_go (&t, left_ms, &e)                    // seed, time, and how long the step may take
  *     talk_started (&t, until, &e)                 // the guest has it
- *     talk_follow (&t, until, &end, &e)            // log to log_fd until the result: 0; 1: `until` came first; -1: the guest broke
+ *     talk_follow (&t, more_ms, &end, &e)          // log to log_fd until the result: 0; 1: the step's time and more_ms were over first;
+ *                                                  // -1: the guest broke
  *     talk_release (&t)
- * Times are time_mono_ms(); what the control group `group` is frozen for is added to them.
+ * Times are time_mono_ms(); what the control group `group` is frozen for is added to them. The step's own time is kept here from go on; a guest
+ * for which it is over asks, and is told what is left of it.
  */
 #ifndef ASSAY_WORKER_VM_TALK_H
 #define ASSAY_WORKER_VM_TALK_H
@@ -27,6 +29,8 @@ struct talk {
     const char *group;    /* its control group: time in which the owner has that frozen does not count */
     int64_t looked, ice;  /* when it was looked at last; milliseconds frozen so far */
     bool frozen;
+    int64_t deadline;     /* of the step, as of go; with what it was frozen for until now */
+    unsigned asked;       /* how often the guest asked for the time */
 };
 
 struct talk_end {
@@ -41,7 +45,7 @@ void talk_release (struct talk *t);
 int talk_ready (struct talk *t, int64_t until, struct err *e);
 int talk_go (struct talk *t, int64_t left_ms, struct err *e);
 int talk_started (struct talk *t, int64_t until, struct err *e);
-int talk_follow (struct talk *t, int64_t until, struct talk_end *end, struct err *e);
+int talk_follow (struct talk *t, int64_t more_ms, struct talk_end *end, struct err *e);
 
 /* Take one record off the front: 1 got it, 0 more is needed, -1 nonsense. Pure. */
 int talk_record (struct bytes in, unsigned *kind, struct bytes *data, size_t *used);

@@ -189,7 +189,7 @@ static double bare (struct bare *b, bool resumed)
     talk_init (&t, &vm, -1, "");
     int64_t until = time_mono_ms () + LIMIT_MS;
     if ((resumed ? snapshot_begin (&vm, &bench_err) : talk_ready (&t, until, &bench_err)) == -1 || talk_go (&t, LIMIT_MS, &bench_err) == -1 || talk_started (&t, until, &bench_err) == -1
-        || talk_follow (&t, until, &end, &bench_err) != 0 || end.exit_status != 0)
+        || talk_follow (&t, LIMIT_MS, &end, &bench_err) != 0 || end.exit_status != 0)
         bench_die ("qemu alone");
     if (waitpid (vm.pid, &status, 0) == -1 || status != 0)
         bench_die ("qemu alone: how it ended");

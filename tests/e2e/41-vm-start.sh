@@ -1,7 +1,7 @@
 #!/bin/sh
 # How a VM starts: resumed from a snapshot, each with randomness and time of its own; booted where there is no snapshot; a damaged snapshot is
 # thrown away and nothing of it runs; another qemu takes one of its own, within the owner's bytes; an image that is not what it says, or that was changed
-# here, is refused before a VM starts. SIGKILL of qemu or of the worker leaves nothing behind.
+# here, is refused before a VM starts. What its owner has a VM frozen for, however short each time, is not the step's time. SIGKILL of qemu or of the worker leaves nothing behind.
 . "$(dirname "$0")/lib.sh"
 realm --workers 1 --trusted 1
 ini=$realm/worker-1/worker.ini
@@ -97,6 +97,48 @@ printf 'snapshots = 0\n' | sed 's/^/[worker]\n/' >>"$ini"
 start worker-1 assay-worker --dir "$realm/worker-1"
 worker=$pid
 build booted
+
+say "frozen again and again, each time for less than the guest itself would notice: not the step's time"
+recipe <<'R'
+image: IMAGE
+steps:
+  build:
+    limits: {time: 12s}
+    run: |
+      i=0; while [ $i -lt 25 ]; do sleep 0.2; i=$((i + 1)); echo $i; done
+R
+commit frozen
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+at() { assay log "$id/build" 2>/dev/null | grep -qx "$1"; }
+freeze() { # FOR
+    expect 0 assay --dir "$realm/worker-1" worker pause
+    expect 0 assay --dir "$realm/worker-1" worker status
+    has out frozen
+    sleep "$1"
+    expect 0 assay --dir "$realm/worker-1" worker resume
+}
+for n in 2 8 14; do
+    until_true 60 at $n
+    freeze 3.4
+done
+is_state() { assay status --json "$id" | grep -q "\"state\":\"$1\""; }
+until_true 60 is_state trusted
+say "and what comes after is: a step that never ends is stopped at its limit"
+recipe <<'R'
+image: IMAGE
+steps: {build: {run: "echo 1; sleep 300", limits: {time: 4s}}}
+R
+commit endless
+began=$(date +%s)
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+until_true 60 at 1
+freeze 3
+until_true 60 is_state failed
+assay log "$id/build" >"$scratch/out"
+has out "stopped at the time limit of 4 s"
+[ $(($(date +%s) - began)) -lt 30 ] || fail "it was stopped only after $(($(date +%s) - began)) s, by the host"
 
 say "SIGKILL of qemu in mid-step: an error, and the step is tried again"
 recipe <<'R'

@@ -1,5 +1,6 @@
 /* A guest whose init is hostile: what a step that became root of its VM, or an image that was made to harm, can do to the host. In an
- * initramfs in place of assay's own (ASSAY_GUEST); the first word of the step's command says what it does. */
+ * initramfs in place of assay's own (ASSAY_GUEST). An image with a file /hostile says there what it does before it is told to go, or as soon as it
+ * is; else the first word of the step's command says what it does then. */
 #define main guest_main
 int main (int argc, char **argv);
 #include "worker/guest/init.c"
@@ -160,6 +161,12 @@ static bool act_on_relay (const char *what)
     return true;
 }
 
+static void crash (void)
+{
+    int fd = open ("/proc/sysrq-trigger", O_WRONLY);
+    write (fd, "c", 1);
+}
+
 static void act (const char *what, int log, int output)
 {
     if (act_on_relay (what))
@@ -179,10 +186,9 @@ static void act (const char *what, int log, int output)
     else if (strcmp (what, "silent") == 0)
         for (;;)
             pause ();
-    else if (strcmp (what, "panic") == 0) {
-        int fd = open ("/proc/sysrq-trigger", O_WRONLY);
-        write (fd, "c", 1);
-    } else if (strcmp (what, "no-outputs") == 0)
+    else if (strcmp (what, "panic") == 0)
+        crash ();
+    else if (strcmp (what, "no-outputs") == 0)
         result (0, RESULT_PACKED, 1000, 0);
     else if (strcmp (what, "big-pack") == 0)
         result (0, RESULT_PACKED, UINT64_C (1) << 60, 0);
@@ -223,9 +229,97 @@ static void act (const char *what, int log, int output)
         pause ();
 }
 
+static void forever (void)
+{
+    for (;;)
+        pause ();
+}
+
+static void ready (void)
+{
+    uint8_t version[4];
+    put (version, GUEST_VERSION, 4);
+    record (RECORD_READY, version, sizeof version);
+}
+
+static void started (void)
+{
+    uint8_t go[GO_SIZE];
+    wait_for_go (go);
+    record (RECORD_STARTED, "", 0);
+}
+
+/* What no step has told it: before ready, between ready and go - when a snapshot is taken - and right after go. Returns where it is no such thing. */
+static void act_early (const char *what, int log)
+{
+    static uint8_t junk[64] = { 0xff, 0x00, 0x80, 'a', 's' };
+    uint8_t go[GO_SIZE];
+    if (strcmp (what, "early-junk") == 0)
+        all_out (ctl, junk, sizeof junk);
+    else if (strcmp (what, "early-result") == 0)
+        result (0, RESULT_PACKED, 4096, 0);
+    else if (strcmp (what, "early-time") == 0)
+        clock_ask ();
+    else if (strcmp (what, "early-off") == 0)
+        off ();
+    else if (strcmp (what, "early-panic") == 0)
+        crash ();
+    else if (strcmp (what, "old-version") == 0)
+        put (junk, GUEST_VERSION - 1, 4), record (RECORD_READY, junk, 4);
+    else if (strcmp (what, "never-ready") == 0)
+        forever ();
+    else if (strcmp (what, "early-log") == 0) { /* as the step's output, before there is a step */
+        flood (log, 16 << 20);
+        ready ();
+        started ();
+        result (9, 0, 0, UINT64_MAX);
+    } else if (strcmp (what, "ready-twice") == 0) {
+        ready ();
+        ready ();
+        started ();
+        result (9, 0, 0, 0);
+    } else if (strcmp (what, "result-at-ready") == 0) { /* in the very memory that a snapshot keeps */
+        ready ();
+        result (0, RESULT_PACKED, 4096, 0);
+        started ();
+        result (9, 0, 0, 0);
+    } else if (strcmp (what, "off-at-ready") == 0) {
+        ready ();
+        off ();
+    } else if (strcmp (what, "panic-at-ready") == 0) {
+        ready ();
+        crash ();
+    } else if (strcmp (what, "busy-at-ready") == 0) { /* never at rest while it is saved, and deaf when it wakes */
+        static uint8_t all[32 << 20];
+        ready ();
+        for (uint8_t i = 0;; i++) {
+            memset (all, i, sizeof all);
+            all_out (log, all, 65536);
+        }
+    } else if (strcmp (what, "wakes-badly") == 0) {
+        ready ();
+        wait_for_go (go);
+        all_out (ctl, junk, sizeof junk);
+    } else if (strcmp (what, "wakes-dead") == 0) {
+        ready ();
+        wait_for_go (go);
+        crash ();
+    } else if (strcmp (what, "never-started") == 0) {
+        ready ();
+        wait_for_go (go);
+    } else if (strcmp (what, "asks-on") == 0) { /* for the time, without end, and hears no answer */
+        ready ();
+        started ();
+        for (;;)
+            clock_ask ();
+    } else
+        return;
+    forever ();
+}
+
 int main (int argc, char **argv)
 {
-    uint8_t go[GO_SIZE], version[4];
+    char what[64];
     struct job j;
     if (getpid () != 1)
         return guest_main (argc, argv);
@@ -239,10 +333,11 @@ int main (int argc, char **argv)
     int log = find ("/sys/class/virtio-ports", "name", "assay.log", O_WRONLY), input = find ("/sys/block", "serial", "input", O_RDONLY),
         output = find ("/sys/block", "serial", "output", O_RDWR);
     relay = find ("/sys/class/virtio-ports", "name", "assay.relay", O_RDWR | O_NONBLOCK);
-    put (version, GUEST_VERSION, 4);
-    record (RECORD_READY, version, sizeof version);
-    wait_for_go (go);
-    record (RECORD_STARTED, "", 0);
+    mount_image (find ("/sys/block", "serial", "image", O_RDONLY));
+    if (read_line (IMAGE, ".", "hostile", what, sizeof what))
+        act_early (what, log);
+    ready ();
+    started ();
     ioctl (input, BLKFLSBUF);
     job_read (&j, input);
     j.run[strcspn (j.run, " \n")] = '\0';

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -41,6 +43,8 @@ Test (vm, records)
         { "asR1X\0\0\0", 8, -1, 0 },
         { "asR1R\1\0\0", 8, -1, 0 },
         { "asR1E\0\xff\xff", 8, -1, 0 },
+        { "asR1T\0\0\0", 8, 1, 8 },
+        { "asR1T\0\1\0x", 9, -1, 0 }, /* it has nothing to say beside */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         unsigned kind;
@@ -50,6 +54,60 @@ Test (vm, records)
         if (rows[i].got == 1)
             cr_assert_eq (used, rows[i].used, "row %zu", i);
     }
+}
+
+/* The guest asks what is left of the step's time. */
+Test (vm, the_time_is_the_hosts)
+{
+    enum { FLOOD = 10001 };
+    static const char ask[] = "asR1T\0\0\0", result[RECORD_HEAD + RESULT_HEAD] = "asR1E\0\40\0\7";
+    int ends[2];
+    struct vm vm = VM_INIT;
+    struct talk t;
+    struct talk_end end;
+    struct err e = ERR_INIT;
+    uint8_t b[GO_SIZE];
+    uint64_t left;
+    cr_assert_eq (socketpair (AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    vm.ctl = ends[0];
+    talk_init (&t, &vm, -1, "none");
+    cr_assert_eq (write (ends[1], ask, 8), 8);
+    cr_assert (talk_ready (&t, time_mono_ms () + 2000, &e) == -1 && strstr (e.msg, "out of turn"), "before go: %s", e.msg);
+    talk_release (&t);
+
+    talk_init (&t, &vm, -1, "none");
+    cr_assert_eq (talk_go (&t, 5000, &e), 0);
+    cr_assert_eq (read (ends[1], b, sizeof b), GO_SIZE);
+    t.deadline += 60000; /* as after a minute in the ice */
+    cr_assert (write (ends[1], ask, 8) == 8 && write (ends[1], result, sizeof result) == (ssize_t) sizeof result);
+    cr_assert_eq (talk_follow (&t, 0, &end, &e), 0, "%s", e.msg);
+    cr_assert_eq (end.exit_status, 7);
+    cr_assert (recv (ends[1], b, sizeof b, MSG_DONTWAIT) == TIME_SIZE && memcmp (b, TIME_MAGIC, 8) == 0);
+    memcpy (&left, b + 8, 8);
+    cr_assert (left > 50000 && left <= 65000, "%llu", (unsigned long long) left);
+    talk_release (&t);
+
+    talk_init (&t, &vm, -1, "none");
+    cr_assert_eq (talk_go (&t, -5, &e), 0);
+    cr_assert_eq (read (ends[1], b, sizeof b), GO_SIZE);
+    cr_assert (write (ends[1], ask, 8) == 8 && write (ends[1], result, sizeof result) == (ssize_t) sizeof result);
+    cr_assert_eq (talk_follow (&t, 5000, &end, &e), 0, "%s", e.msg);
+    cr_assert (recv (ends[1], b, sizeof b, MSG_DONTWAIT) == TIME_SIZE && !memcmp (b + 8, "\0\0\0\0\0\0\0", 8), "it is over");
+    talk_release (&t);
+
+    /* again and again, without taking an answer */
+    pid_t pid = fork ();
+    if (pid == 0) {
+        for (int i = 0; i < FLOOD && write (ends[1], ask, 8) == 8; i++) {
+        }
+        _exit (0);
+    }
+    talk_init (&t, &vm, -1, "none");
+    cr_assert_eq (talk_go (&t, 20000, &e), 0);
+    cr_assert (talk_follow (&t, 0, &end, &e) == -1 && strstr (e.msg, "asked for the time"), "%s", e.msg);
+    cr_assert_leq (t.ctl.len, 8u * RECORD_MAX);
+    talk_release (&t);
+    cr_assert (waitpid (pid, NULL, 0) == pid && close (ends[0]) == 0 && close (ends[1]) == 0);
 }
 
 Test (vm, results)
@@ -104,16 +162,16 @@ Test (vm, images_that_do_not_match_are_refused)
         const char *why; /* NULL: fine */
         bool bootable;
     } rows[] = {
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", NULL, true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":3}", NULL, true },
         { "{\"created-by\":\"assay image import\"}", NULL, false },
         { "[]", "not an object", false },
         { "{", "not an object", false },
         { "{\"kernel\":\"" D "\",\"kernel\":\"" D "\"}", "not an object", false },
-        { "{\"kernel\":\"aa\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", "SHA-256", true },
-        { "{\"kernel\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":2}", "SHA-256", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":2}", "CPU model host", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":2}", "CPU model", true },
-        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":2}", "CPU model", true },
+        { "{\"kernel\":\"aa\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":3}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":3}", "SHA-256", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"host\",\"guest\":3}", "CPU model host", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1,+vmx\",\"guest\":3}", "CPU model", true },
+        { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"guest\":3}", "CPU model", true },
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99}", NULL, false }, /* no VM boots it; its root file system serves */
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":0}", "a version", true },
         { "{\"kernel\":\"" D "\",\"initramfs\":\"" D "\",\"rootfs\":\"" D "\",\"cpu\":\"Nehalem-v1\",\"guest\":99999999999}", "a version", true },

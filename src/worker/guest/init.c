@@ -174,6 +174,28 @@ static void wait_for_go (uint8_t go[GO_SIZE])
         broken ("the host did not say go");
 }
 
+void clock_ask (void)
+{
+    say (RECORD_TIME, "", 0);
+}
+
+bool clock_answer (int64_t *left)
+{
+    static uint8_t b[TIME_SIZE];
+    static size_t at;
+    struct pollfd p = { ctl, POLLIN, 0 };
+    ssize_t n = poll (&p, 1, 0) == 1 && (p.revents & POLLIN) ? read (ctl, b + at, sizeof b - at) : 0;
+    at += n > 0 ? (size_t) n : 0;
+    if (at < sizeof b)
+        return false;
+    if (memcmp (b, TIME_MAGIC, 8) != 0)
+        broken ("the host did not say what time it is");
+    uint64_t ms = get (b + 8);
+    *left = ms > INT32_MAX ? INT32_MAX : (int64_t) ms; /* it is asked again after that */
+    at = 0;
+    return true;
+}
+
 /* A guest that was resumed has the randomness and the time of its snapshot: nothing may run before it has its own. */
 static void wake (const uint8_t go[GO_SIZE])
 {

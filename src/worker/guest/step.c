@@ -21,7 +21,7 @@
 #include "worker/guest/guest.h"
 
 #define ROOT WORK "/root"
-#define STOOD_MS 4000
+#define ANSWER_MS 5 /* how often to look whether the host has answered */
 #define GROUP "/cgroup/step"
 #define CPUS "/sys/devices/system/cpu"
 
@@ -278,18 +278,23 @@ void step_run (const struct job *j, int port, int64_t deadline, struct outcome *
     close (status[1]);
     fcntl (out[0], F_SETFL, O_NONBLOCK);
     fcntl (port, F_SETFL, O_WRONLY | O_NONBLOCK);
-    int64_t last = now_ms ();
+    bool asked = false;
     for (struct pollfd p = { pidfd, POLLIN, 0 }; poll (&p, 1, 0) != 1;) {
-        int64_t now = now_ms ();
-        if (now - last > STOOD_MS) /* the whole machine stood still: its owner had it frozen, and the step is not to pay for it */
-            deadline += now - last;
-        last = now;
-        if (now >= deadline) {
-            o->timed_out = true;
-            kill (pid, SIGKILL);
-            break;
+        int64_t left;
+        if (!asked && now_ms () >= deadline) {
+            clock_ask ();
+            asked = true;
         }
-        flow_once (&f, out[0], port, pidfd, deadline);
+        if (asked && clock_answer (&left)) {
+            if (!left) {
+                o->timed_out = true;
+                kill (pid, SIGKILL);
+                break;
+            }
+            asked = false;
+            deadline = now_ms () + left;
+        }
+        flow_once (&f, out[0], port, pidfd, asked ? now_ms () + ANSWER_MS : deadline);
     }
     while (waitpid (pid, &wait_status, 0) == -1 && errno == EINTR) {
     }

@@ -10,11 +10,13 @@
  *
  * ctl, host to guest: one go record of GO_SIZE bytes. Guest to host: records of 8 bytes of head (RECORD_MAGIC, u8 kind, u8 0, u16 length)
  * and at most RECORD_MAX bytes: ready (u32 GUEST_VERSION) when the guest waits for go; started when it has go; result, once, the last.
+ * The time that a step may take is kept by the host, which leaves out what the VM was frozen for. When it is over by the guest's own clock, the
+ * guest asks (time, no bytes), and the host answers with TIME_SIZE bytes: what is left by its clock; 0: it is over.
  */
 #ifndef ASSAY_WORKER_GUEST_WIRE_H
 #define ASSAY_WORKER_GUEST_WIRE_H
 
-#define GUEST_VERSION 2u
+#define GUEST_VERSION 3u
 
 #define JOB_MAGIC "assayjob"
 #define JOB_MAX (4u << 20)
@@ -34,10 +36,13 @@ enum job_number { JOB_MEMORY, JOB_DISK, JOB_FILES, JOB_PROCESSES, JOB_NICE, JOB_
 #define GO_SEED 64
 #define GO_SIZE (8 + 8 + 8 + GO_SEED) /* magic, u64 nanoseconds since 1970, u64 milliseconds that the step may take, seed */
 
+#define TIME_MAGIC "assaytim"
+#define TIME_SIZE (8 + 8) /* magic, u64 milliseconds that the step may still take */
+
 #define RECORD_MAGIC "asR1"
 #define RECORD_HEAD 8
 #define RECORD_MAX 4000u
-enum record_kind { RECORD_READY = 'R', RECORD_STARTED = 'S', RECORD_RESULT = 'E', RECORD_BROKEN = 'B' /* text: why the guest could not do its part */ };
+enum record_kind { RECORD_READY = 'R', RECORD_STARTED = 'S', RECORD_TIME = 'T', RECORD_RESULT = 'E', RECORD_BROKEN = 'B' /* text: why the guest could not do its part */ };
 /* result: u8 exit status, u8 flags, u16 0, u32 0, u64 bytes of the pack on the output disk, u64 bytes of log written, u64 attempts
  * to reach what cannot be reached (with JOB_RELAY, else 0), text (why there is no pack) */
 #define RESULT_HEAD 32
