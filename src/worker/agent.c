@@ -31,6 +31,7 @@
 #include "worker/runner.h"
 #include "worker/sandbox.h"
 #include "worker/terms.h"
+#include "worker/trial.h"
 
 #define SLOTS 64
 #define PING_MS 2000
@@ -71,6 +72,7 @@ struct agent {
     uint64_t request;
     int credit;               /* last word to the broker; -1: none since it was connected */
     struct slot slots[SLOTS];
+    struct trial trial;
 };
 
 static bool say (struct agent *a, const struct msg *m)
@@ -150,6 +152,10 @@ static unsigned credit (struct agent *a, const char **why, struct buf *terms)
     bool any = terms_encode (a->conf, &s, by, terms ? terms : &unused);
     struct conf open = *a->conf; /* what stands against steps of every project has its word from the rest of the settings */
     unsigned n = limits_credit (a->conf, &s, why);
+    if (!trial_offer (&a->trial, a->conf, a->state)) {
+        *why = *a->trial.why ? "KVM does not work here, and its owner allows no emulation" : "KVM is being tried";
+        return 0;
+    }
     if (n || !any)
         return n;
     char always[] = "";
@@ -163,7 +169,7 @@ static void ready (struct agent *a, bool again)
 {
     const char *why;
     BUF (terms);
-    unsigned n = credit (a, &why, &terms);
+    unsigned n = credit (a, &why, &terms), offered = trial_offer (&a->trial, a->conf, a->state);
     struct bytes words[64];
     struct err e = ERR_INIT;
     size_t count = 0;
@@ -183,8 +189,7 @@ static void ready (struct agent *a, bool again)
     }
     struct msg m = MSG_INIT (ready, 0);
     m.u.ready.credit = n;
-    unsigned offered = sandbox_offer (a->conf, NULL, NULL);
-    m.u.ready.isolation = offered;
+    m.u.ready.isolation = offered ? offered : ISOLATION_QEMU; /* what it has in better times; it takes nothing now */
     m.u.ready.network = strcmp (a->conf->network, "realm") == 0 && sandbox_relays (offered) ? NETWORK_REALM : NETWORK_NONE;
     m.u.ready.cpus = (uint64_t) a->conf->cpus;
     m.u.ready.memory = (uint64_t) a->conf->memory;
@@ -266,6 +271,7 @@ static bool refuses (struct agent *a, const struct order *o, const struct conf *
     unsigned by[CONF_PROJECTS_MAX + 1] = { 0 };
     const char *text = NULL;
     struct err e = ERR_INIT;
+    unsigned offered = trial_offer (&a->trial, a->conf, a->state);
     look (a, &seen, by);
     int section = conf_section (a->conf, o->submission->project);
     if (seen.paused || seen.held >= (unsigned) a->conf->steps || seen.free_disk < a->conf->free_disk)
@@ -274,9 +280,9 @@ static bool refuses (struct agent *a, const struct order *o, const struct conf *
         text = "its owner does not let this worker work on this project";
     else if (!limits_name (mine->submitters, o->submission->submitter))
         text = "its owner does not let this worker work for this submitter";
-    else if (o->network == NETWORK_REALM && (strcmp (mine->network, "realm") != 0 || !sandbox_relays (sandbox_offer (a->conf, NULL, NULL))))
+    else if (o->network == NETWORK_REALM && (strcmp (mine->network, "realm") != 0 || !sandbox_relays (offered)))
         text = "its owner gives builds no network";
-    else if (!sandbox_choose (a->conf, sandbox_offer (a->conf, NULL, NULL), &(struct sandbox_needs){ order_isolation (o, realm_roster (a->rl)), true, o->network == NETWORK_REALM }, &e))
+    else if (!sandbox_choose (a->conf, offered, &(struct sandbox_needs){ order_isolation (o, realm_roster (a->rl)), true, o->network == NETWORK_REALM }, &e))
         text = e.msg;
     else if (!(text = limits_busy (mine, &seen)) && by[section < 0 ? a->conf->project_count : (size_t) section] >= (unsigned) mine->steps)
         text = "as many steps of this project run as its owner allows";
@@ -366,6 +372,14 @@ static void drain (struct agent *a, struct slot *s)
             char *text = bytes_dup (data);
             finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), text);
             free (text);
+            return;
+        }
+        if (kind == RUNNER_REFUSED) {
+            char *text CLEANUP (free_ptr) = bytes_dup (data);
+            struct digest lease = s->lease;
+            log_info ("step refused lease=%.12s why=%s", s->hex, text);
+            drop (a, s);
+            decline (a, &lease, text);
             return;
         }
         if (kind == RUNNER_RELAY) {
@@ -604,7 +618,8 @@ static int reload (struct agent *a, struct err *e)
     struct conf c;
     if (conf_open (&c, a->dir, e) == -1)
         return -1;
-    if (!sandbox_offer (&c, NULL, e)
+    vm_kvm_forget (a->state); /* the owner's word, also for having it tested again */
+    if (!sandbox_offer (&c, a->state, NULL, e)
         || (c.require_cgroups && strcmp (cgroup_kind (), "none") == 0 && err_set (e, ERR_FAILED, "require-cgroups = yes: there are no usable cgroups here"))) {
         conf_release (&c);
         return -1;
@@ -640,6 +655,8 @@ static void on_word (void *arg, const char *word, struct buf *json)
                                                             .since = s->begun, .until = s->until, .cpus = s->cpus, .memory = s->memory, .disk = s->disk,
                                                             .frozen_ms = s->thawed_ms + (s->frozen ? time_mono_ms () - s->frozen : 0) };
     }
+    st.accelerator = vm_accel_name (a->trial.accel);
+    st.kvm = a->trial.why;
     st.relay_passed = a->relay[0];
     st.relay_refused = a->relay[1];
     st.done = a->done;
@@ -687,7 +704,8 @@ int agent_open (struct agent **out, struct realm *rl, struct conf *conf, int sig
             goto fail;
         log_warn ("working without cgroups, as the owner allows: rlimits and namespaces only");
     }
-    if (sweep (a, e) == -1 || !sandbox_offer (conf, &lacking, e) || (a->control = control_open (a->state, e)) == -1)
+    vm_kvm_forget (a->state);
+    if (sweep (a, e) == -1 || !sandbox_offer (conf, a->state, &lacking, e) || (a->control = control_open (a->state, e)) == -1)
         goto fail;
     if (lacking.len)
         log_warn ("listed under isolation, but not offered why=%s", buf_str (&lacking));
@@ -744,6 +762,10 @@ int agent_run (struct agent *a, struct err *e)
                 drain (a, &a->slots[i]);
         hold (a);
         tick (a);
+        struct limits_seen seen;
+        look (a, &seen, NULL);
+        if (trial_turn (&a->trial, a->dir, a->conf, a->state, a->mode == RUNNING && !limits_busy (a->conf, &seen)))
+            ready (a, true);
     }
     a->mode = PAUSED; /* only in memory: no credit any more */
     for (int i = 0; i < SLOTS; i++)
@@ -764,6 +786,7 @@ void agent_close (struct agent **pa)
             buf_release (&a->slots[i].result);
         }
     launch_end ();
+    trial_end (&a->trial);
     zsock_destroy (&a->broker);
     fd_close (&a->control);
     if (a->lock != -1)

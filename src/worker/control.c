@@ -104,6 +104,10 @@ void control_write (const struct control_status *s, struct buf *out)
                                                  (json_int_t) t->cpus, "memory", (json_int_t) t->memory, "disk", (json_int_t) t->disk));
     }
     json_object_set_new (o, "steps", steps);
+    if (*s->accelerator)
+        json_object_set_new (o, "accelerator", json_string (s->accelerator));
+    if (*s->kvm)
+        json_object_set_new (o, "kvm", json_string (s->kvm));
     if (s->why)
         json_object_set_new (o, "why", json_string (s->why));
     if (s->error)
@@ -165,6 +169,9 @@ static void print (const json_t *o)
     printf ("%-12s %lld done, %lld errors, %lld declined, %lld handed back\n", "since start", number_of (o, "done"), number_of (o, "errors"), number_of (o, "declined"),
             number_of (o, "handed_back"));
     printf ("%-12s %s, cgroups %s, network %s\n", "isolation", text_of (o, "isolation"), text_of (o, "cgroups"), text_of (o, "network"));
+    const char *accelerator = text_of (o, "accelerator"), *kvm = text_of (o, "kvm");
+    if (*accelerator || *kvm)
+        printf ("%-12s %s%s%s\n", "VMs", strcmp (accelerator, "kvm") == 0 ? "under KVM" : *accelerator ? "emulated" : "none", *kvm ? ": " : "", kvm);
     if (number_of (o, "relay_passed") || number_of (o, "relay_refused"))
         printf ("%-12s %lld connections of builds let through, %lld failed\n", "relay", number_of (o, "relay_passed"), number_of (o, "relay_refused"));
     for (size_t i = 0; i < json_array_size (steps); i++) {

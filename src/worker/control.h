@@ -33,6 +33,7 @@ struct control_step {
 };
 struct control_status {
     const char *name, *state, *why, *isolation, *cgroups, *network, *error;
+    const char *accelerator, *kvm;           /* what VMs run under: kvm, tcg; and why not under KVM, else empty */
     bool connected;
     uint64_t credit, steps, done, errors, declined, handed_back;
     uint64_t relay_passed, relay_refused; /* connections of builds that the relay let through; and that failed */

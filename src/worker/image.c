@@ -95,7 +95,7 @@ static void forget_part (const char *images, const char *name)
 /* With all that was made of it. Its lock is held exclusively. */
 static int forget (const char *dir, struct err *e)
 {
-    static const char *const beside[] = { "", IMAGE_CHECKED, IMAGE_ROOT, IMAGE_ROOT ".part" };
+    static const char *const beside[] = { "", IMAGE_CHECKED, IMAGE_KVM, IMAGE_ROOT, IMAGE_ROOT ".part" };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof beside / sizeof *beside; i++) {
         char *path CLEANUP (free_ptr) = xasprintf ("%s%s", dir, beside[i]);

@@ -19,6 +19,7 @@ int image_meta_read (const char *dir, struct image_meta *m, struct err *e);
  * files of an image that boots must be those that image.json names. It is not hashed again while no file has another number, size, mode
  * or time than DIR.checked has of each. ERR_DAMAGED where something does not match. */
 #define IMAGE_CHECKED ".checked"
+#define IMAGE_KVM ".kvm" /* vm_probe.h */
 int image_meta_check (const char *dir, struct image_meta *m, struct err *e);
 
 #endif

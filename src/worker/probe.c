@@ -22,9 +22,9 @@
 
 #include "base/file.h"
 #include "worker/cgroup.h"
-#include "worker/kvm.h"
 #include "worker/machine.h"
 #include "worker/sandbox.h"
+#include "worker/trial.h"
 
 struct finding {
     const char *name;
@@ -44,23 +44,25 @@ static bool program (const char *name, char *path, size_t size)
     return false;
 }
 
-static void look_kvm (struct finding *f)
+static void look_kvm (struct finding *f, const char *state)
 {
     struct err e = ERR_INIT;
+    struct standing s;
     int64_t began = time_mono_ms ();
-    f->ok = kvm_probe (KVM_PROBE_MS, &e) == 0;
-    char *semicolon = strstr (e.msg, "; "), *bracket = strstr (e.msg, " (");
+    vm_kvm_forget (state);
+    vm_kvm_machine (state, &s);
+    f->ok = s.what == STANDING_WORKS;
+    err_set (&e, ERR_FAILED, "%s", s.why);
+    char *bracket = strstr (e.msg, " (");
     if (f->ok) {
         snprintf (f->detail, sizeof f->detail, "a virtual CPU did its work in %lld ms", (long long) (time_mono_ms () - began));
         return;
     }
-    if (bracket && semicolon && bracket < semicolon) {
-        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (semicolon - bracket - 3), bracket + 2);
+    if (bracket) {
+        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (strlen (bracket) - 3), bracket + 2);
         *bracket = '\0';
     } else
         snprintf (f->advice, sizeof f->advice, "run the worker on a machine that is no virtual one, or with nested virtualisation; else VMs are emulated (slower)");
-    if (semicolon)
-        *semicolon = '\0';
     snprintf (f->detail, sizeof f->detail, "%.280s", strncmp (e.msg, "KVM: ", 5) == 0 ? e.msg + 5 : e.msg);
 }
 
@@ -73,28 +75,31 @@ static void look_emulation (struct finding *f)
         snprintf (f->advice, sizeof f->advice, "install qemu-system-x86");
 }
 
-static void look_driver (struct finding *f, unsigned kind, const struct conf *conf)
+/* "what: why (what to do)" */
+static void split (struct finding *f, char *text)
 {
-    struct err e = ERR_INIT;
-    f->ok = sandbox_probe (kind, conf, &e) == 0;
-    char *bracket = strstr (e.msg, " (");
-    size_t len = strlen (e.msg);
-    if (bracket && e.msg[len - 1] == ')') {
-        e.msg[len - 1] = '\0';
-        snprintf (f->advice, sizeof f->advice, "%.280s", bracket + 2);
-        *bracket = '\0';
+    char *bracket = strrchr (text, '('), *end = text + strlen (text);
+    if (bracket && bracket > text && bracket[-1] == ' ' && end[-1] == ')') {
+        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (end - bracket - 2), bracket + 1);
+        bracket[-1] = '\0';
     }
-    snprintf (f->detail, sizeof f->detail, "%.280s", f->ok ? sandbox_version (kind) : e.msg);
+    snprintf (f->detail, sizeof f->detail, "%.280s", text);
 }
 
-static void look_cgroups (struct finding *f)
+static void look_driver (struct finding *f, unsigned kind, const struct conf *conf, const char *state)
 {
     struct err e = ERR_INIT;
-    char place[] = "/tmp/assay-probe.XXXXXX"; /* its path is the key of the groups: not those of a worker that runs */
-    if (!mkdtemp (place)) {
-        snprintf (f->detail, sizeof f->detail, "/tmp: %s", strerror (errno));
-        return;
-    }
+    f->ok = sandbox_probe (kind, conf, state, &e) == 0;
+    if (f->ok)
+        snprintf (f->detail, sizeof f->detail, "%.280s", sandbox_version (kind));
+    else
+        split (f, e.msg);
+}
+
+/* place: its path is the key of the groups: not those of a worker that runs */
+static void look_cgroups (struct finding *f, const char *place)
+{
+    struct err e = ERR_INIT;
     f->ok = cgroup_setup (place, &e) == 0 && cgroup_make ("probe", &(struct cgroup_limits){ 64 << 20, 16, 1, 0, false }, &e) == 0;
     if (f->ok) {
         bool freezes = cgroup_freeze ("probe", true) == 0;
@@ -109,8 +114,24 @@ static void look_cgroups (struct finding *f)
         }
         snprintf (f->detail, sizeof f->detail, "%.280s", e.msg);
     }
-    cgroup_leave ();
-    rmdir (place);
+}
+
+/* Our own null job, in a VM of an image that is here: the only proof. What came of it is known to a worker that runs. */
+static void look_vm (struct finding *f, const struct conf *conf, const char *state, const char *place, bool groups)
+{
+    struct err e = ERR_INIT;
+    char *image CLEANUP (free_ptr) = NULL, *dir CLEANUP (free_ptr) = xasprintf ("%s/vm", place);
+    enum vm_accel accel = VM_NONE;
+    int64_t ms = 0;
+    if (!groups && conf->require_cgroups)
+        snprintf (f->detail, sizeof f->detail, "not tried: there are no control groups to hold it in");
+    else if (!(image = vm_image_here (state)))
+        snprintf (f->detail, sizeof f->detail, "not tried: no image with a kernel is here before the first step in one");
+    else if (trial_run (&(struct trial_opts){ conf, state, image, dir, "vm" }, &accel, &ms, &e) == 0) {
+        f->ok = true;
+        snprintf (f->detail, sizeof f->detail, "a null job ran in a VM of image %.12s, %s, in %lld ms", strrchr (image, '/') + 1, accel == VM_KVM ? "under KVM" : "emulated", (long long) ms);
+    } else
+        split (f, e.msg);
 }
 
 /* In a child: may it have a user namespace with a mount namespace in it? */
@@ -231,26 +252,36 @@ static void look_git (struct finding *f)
 
 bool probe_print (const struct conf *conf, const char *state, bool json)
 {
-    enum { KVM, EMULATION, QEMU, BWRAP, NAMESPACES, CGROUPS, IMAGES, DISK, MEMORY, PRIORITY, IDLE, GIT, COUNT };
-    static const char *const names[COUNT] = { "kvm", "emulation", "qemu", "bwrap", "namespaces", "cgroups", "images", "disk", "memory", "priority", "idle", "git" };
+    enum { KVM, VM, EMULATION, QEMU, BWRAP, NAMESPACES, CGROUPS, IMAGES, DISK, MEMORY, PRIORITY, IDLE, GIT, COUNT };
+    static const char *const names[COUNT] = { "kvm", "vm", "emulation", "qemu", "bwrap", "namespaces", "cgroups", "images", "disk", "memory", "priority", "idle", "git" };
     static const char *const meaning[] = { "cannot", "can" };
     struct finding f[COUNT];
     memset (f, 0, sizeof f);
     for (int i = 0; i < COUNT; i++)
         f[i].name = names[i];
-    look_kvm (&f[KVM]);
+    char place[] = "/tmp/assay-probe.XXXXXX";
+    bool placed = mkdtemp (place) != NULL;
+    look_kvm (&f[KVM], state);
+    if (placed)
+        look_cgroups (&f[CGROUPS], place);
+    else
+        snprintf (f[CGROUPS].detail, sizeof f[CGROUPS].detail, "/tmp: %s", strerror (errno));
+    if (placed)
+        look_vm (&f[VM], conf, state, place, f[CGROUPS].ok);
+    cgroup_leave ();
+    if (placed)
+        file_remove_tree (place, NULL);
     look_emulation (&f[EMULATION]);
-    look_driver (&f[QEMU], ISOLATION_QEMU, conf);
-    look_driver (&f[BWRAP], ISOLATION_BWRAP, conf);
+    look_driver (&f[QEMU], ISOLATION_QEMU, conf, state);
+    look_driver (&f[BWRAP], ISOLATION_BWRAP, conf, state);
     look_namespaces (&f[NAMESPACES]);
-    look_cgroups (&f[CGROUPS]);
     look_images (&f[IMAGES]);
     look_disk (&f[DISK], conf, state);
     look_memory (&f[MEMORY], conf);
     look_priority (&f[PRIORITY]);
     look_idle (&f[IDLE], conf, state);
     look_git (&f[GIT]);
-    unsigned offered = sandbox_offer (conf, NULL, NULL);
+    unsigned offered = sandbox_offer (conf, state, NULL, NULL);
     bool works = f[DISK].ok && f[GIT].ok && f[MEMORY].ok && (f[CGROUPS].ok || !conf->require_cgroups);
     works = works && offered && (offered != ISOLATION_BWRAP || f[IMAGES].ok);
     for (int i = 0; i < COUNT; i++)

@@ -14,22 +14,24 @@
 
 #include "base/file.h"
 #include "worker/guest/ferry.h"
+#include "worker/seccomp.h"
 
 enum { STOP = 3, GIVEN, KEPT }; /* descriptors, once confined */
 
-/* It parses what a hostile guest says: no one in particular, no other descriptor, no file, no child. */
-static bool confine (int *stop, int *given, uid_t uid)
+/* It parses what a hostile guest says: no one in particular, no other descriptor, no file, no child, and few system calls. */
+static bool confine (int *stop, int *given, uid_t uid, pid_t parent)
 {
     const struct rlimit zero = { 0, 0 }, files = { KEPT + 2 * MUX_STREAMS, KEPT + 2 * MUX_STREAMS };
-    int s = fcntl (*stop, F_DUPFD_CLOEXEC, KEPT), g = fcntl (*given, F_DUPFD_CLOEXEC, KEPT);
-    if (s == -1 || g == -1 || dup2 (s, STOP) == -1 || dup2 (g, GIVEN) == -1 || close_range (KEPT, ~0u, 0) == -1)
+    int null = open ("/dev/null", O_RDWR | O_CLOEXEC), s = fcntl (*stop, F_DUPFD_CLOEXEC, KEPT), g = fcntl (*given, F_DUPFD_CLOEXEC, KEPT);
+    if (null == -1 || dup2 (null, 0) == -1 || dup2 (null, 1) == -1 || dup2 (null, 2) == -1 || s == -1 || g == -1 || dup2 (s, STOP) == -1 || dup2 (g, GIVEN) == -1 || close_range (KEPT, ~0u, 0) == -1)
         return false;
     *stop = STOP;
     *given = GIVEN;
     if (uid && (setgroups (0, NULL) == -1 || setresgid (uid, uid, uid) == -1 || setresuid (uid, uid, uid) == -1))
         return false;
     return setrlimit (RLIMIT_NPROC, &zero) == 0 && setrlimit (RLIMIT_FSIZE, &zero) == 0 && setrlimit (RLIMIT_CORE, &zero) == 0 && setrlimit (RLIMIT_NOFILE, &files) == 0
-        && prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+        && prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl (PR_SET_PDEATHSIG, SIGKILL) == 0 /* another user's process forgets it */ && getppid () == parent
+        && seccomp_relay () == 0;
 }
 
 int relay_vm_give (int to, int port)
@@ -118,7 +120,7 @@ void relay_vm_work (const struct relay_plan *plan, int given, uid_t uid, int sto
 {
     static struct ferry f;
     pid_t parent = getppid ();
-    if (!confine (&stop, &given, uid) || prctl (PR_SET_PDEATHSIG, SIGKILL) == -1 /* another user's process forgets it */ || getppid () != parent)
+    if (!confine (&stop, &given, uid, parent))
         return;
     int port = take (given, stop);
     if (port == -1)

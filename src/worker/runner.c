@@ -24,6 +24,7 @@
 #include "worker/sandbox.h"
 
 static int say_fd;
+static bool refused; /* the step, by its sandbox */
 
 static void say (char kind, struct bytes data)
 {
@@ -37,7 +38,7 @@ int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used)
     if (in.len < 5)
         return 0;
     uint32_t n = (uint32_t) in.p[1] << 24 | (uint32_t) in.p[2] << 16 | (uint32_t) in.p[3] << 8 | in.p[4];
-    if (n > RUNNER_RECORD_MAX || (in.p[0] != RUNNER_LOG && in.p[0] != RUNNER_OUTCOME && in.p[0] != RUNNER_ERROR && in.p[0] != RUNNER_RELAY))
+    if (n > RUNNER_RECORD_MAX || (in.p[0] != RUNNER_LOG && in.p[0] != RUNNER_OUTCOME && in.p[0] != RUNNER_ERROR && in.p[0] != RUNNER_REFUSED && in.p[0] != RUNNER_RELAY))
         return -1;
     if (in.len - 5 < n)
         return 0;
@@ -208,9 +209,14 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         goto early;
     bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
     struct image_opts io = { state, &o.lease->image, lease, submission, (int) c->fetch_ms, c->image_cache };
-    if (image_open (rl, &io, &image, &image_lock, e) == -1 || image_meta_read (image, &meta, e) == -1
-        || !(kind = sandbox_choose (c, sandbox_offer (c, NULL, e), &(struct sandbox_needs){ order_isolation (&o, realm_roster (own)), meta.bootable, relayed, meta.guest }, e)))
+    if (image_open (rl, &io, &image, &image_lock, e) == -1 || image_meta_read (image, &meta, e) == -1)
         goto out;
+    unsigned offered = sandbox_offer (c, state, NULL, NULL);
+    struct sandbox_needs needs = { order_isolation (&o, realm_roster (own)), meta.bootable, relayed, meta.guest };
+    if (!(kind = sandbox_choose (c, offered, &needs, e))) { /* this machine's fault, or the image's? */
+        refused = !sandbox_choose (c, offered, &(struct sandbox_needs){ needs.isolation, true, false, 0 }, NULL);
+        goto out;
+    }
     if ((kind != ISOLATION_QEMU && image_mount (&io, image, mount_at, &root, image_lock, e) == -1) || file_mkdirs (inputs, 0755, e) == -1
         || get_inputs (rl, &o, lease, submission, boxes, c, inputs, read, e) == -1)
         goto out;
@@ -221,7 +227,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
     struct checkout_opts co = { .state = state, .server = &server, .loopback = c->file_urls, .timeout_ms = (int) c->fetch_ms, .max_files = (uint64_t) c->files, .max_bytes = (uint64_t) c->disk };
     struct sandbox_opts so = { .relay = relayed ? &relay : NULL, .kind = kind, .name = hex, .dir = step, .image = root, .image_dir = image, .state = state, .max_bytes = o.lease->max_bytes,
                                .inputs = o.step->needs.n ? inputs : NULL, .conf = c, .step = o.step,
-                               .source_date = o.submission->source_date, .log = log_out };
+                               .source_date = o.submission->source_date, .log = log_out, .refused = &refused };
     if (sandbox_open (&box, &so, e) == -1)
         goto out;
     co.src = sandbox_src (box);
@@ -292,11 +298,11 @@ int runner_main (const char *dir, const struct conf *conf, const char *hex, int 
     if (!digest_parse (hex, &id))
         err_set (&e, ERR_USAGE, "--step: not an id");
     else if ((cgroup_setup (state, &e) == 0 || !conf->require_cgroups) && cgroup_make (group, &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter (group) == 0
-             && (offered = sandbox_offer (conf, NULL, &e)) && sandbox_enter (offered, state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
+             && !(refused = !(offered = sandbox_offer (conf, state, NULL, &e))) && sandbox_enter (offered, state, &e) == 0 && file_read (l, 8192, &lease, &e) == 0
              && file_read (s, 1 << 20, &submission, &e) == 0 && file_read (b, 64 * BLIND_BOX, &boxes, &e) == 0 && realm_open (&rl, dir, &e) == 0)
         rc = run_step (rl, state, hex, buf_bytes (&lease), buf_bytes (&submission), buf_bytes (&boxes), conf, hooks, &e);
     if (rc == -1)
-        say (RUNNER_ERROR, bytes_str (*e.msg ? e.msg : "the step's control group cannot be entered"));
+        say (refused ? RUNNER_REFUSED : RUNNER_ERROR, bytes_str (*e.msg ? e.msg : "the step's control group cannot be entered"));
     realm_close (&rl);
     free (state);
     free (l);

@@ -3,7 +3,7 @@
  * the step, as they were when it began, from RUNNER_CONF beside them.
  *
  * What it says goes over one socket as records: a kind byte, u32be length, data (runner_read): log bytes, what the relay did, and at the end
- * either a sealed outcome or the reason of an error.
+ * either a sealed outcome or the reason of an error or refusal.
  */
 #ifndef ASSAY_WORKER_RUNNER_H
 #define ASSAY_WORKER_RUNNER_H
@@ -15,6 +15,7 @@
 #define RUNNER_LOG 'L'
 #define RUNNER_OUTCOME 'O' /* the sealed result */
 #define RUNNER_ERROR 'E'   /* text */
+#define RUNNER_REFUSED 'R' /* text: no error, this machine cannot give the isolation after all; the lease is another worker's */
 #define RUNNER_RELAY 'N'   /* u64be, u64be: connections of the build that were let through, and that were not */
 #define RUNNER_RECORD_MAX (300u << 10)
 

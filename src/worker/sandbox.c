@@ -35,35 +35,48 @@ static const struct sandbox_driver *find (unsigned kind, struct err *e)
     return NULL;
 }
 
-int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e)
+static int can_now (const struct sandbox_driver *d, const struct conf *conf, const char *state, struct err *e)
 {
-    const struct sandbox_driver *d = find (kind, e);
-    return d ? d->probe (conf, e) : -1;
+    return d->now ? d->now (conf, state, e) : 0;
 }
 
-unsigned sandbox_offer (const struct conf *conf, struct buf *lacking, struct err *e)
+int sandbox_probe (unsigned kind, const struct conf *conf, const char *state, struct err *e)
 {
-    unsigned kinds[CONF_DRIVERS], mask = 0;
+    const struct sandbox_driver *d = find (kind, e);
+    return d && d->probe (conf, e) == 0 ? can_now (d, conf, state, e) : -1;
+}
+
+static void lacks (struct buf *lacking, const struct err *why, bool none, struct err *e)
+{
+    if (lacking)
+        buf_addf (lacking, "%s%s", lacking->len ? "; " : "", why->msg);
+    if (none && e)
+        *e = *why;
+}
+
+unsigned sandbox_offer (const struct conf *conf, const char *state, struct buf *lacking, struct err *e)
+{
+    unsigned kinds[CONF_DRIVERS], here = 0, mask = 0;
     size_t n = conf_drivers (conf, kinds);
     const char *known = getenv (OFFER_ENV);
-    char *key CLEANUP (free_ptr) = xasprintf (" %s %d", conf->isolation, conf->emulation), *after = NULL; /* a reload may have changed them */
-    if (known && (mask = (unsigned) strtoul (known, &after, 10)) && strcmp (after, key) == 0)
-        return mask;
-    mask = 0;
+    char *key CLEANUP (free_ptr) = xasprintf (" %s", conf->isolation), *after = NULL; /* a reload may have changed it */
+    bool cached = known && (here = (unsigned) strtoul (known, &after, 10)) && strcmp (after, key) == 0;
+    if (!cached)
+        here = 0;
     for (size_t i = 0; i < n; i++) {
         struct err why = ERR_INIT;
         const struct sandbox_driver *d = find (kinds[i], &why);
-        if (d && d->probe (conf, &why) == 0)
+        if (!cached && d && d->probe (conf, &why) == 0)
+            here |= kinds[i];
+        if ((here & kinds[i]) && can_now (d, conf, state, &why) == 0)
             mask |= kinds[i];
-        else {
-            if (lacking)
-                buf_addf (lacking, "%s%s", lacking->len ? "; " : "", why.msg);
-            if (!mask && e)
-                *e = why;
-        }
+        else if (*why.msg)
+            lacks (lacking, &why, !mask, e);
     }
-    char *text CLEANUP (free_ptr) = xasprintf ("%u%s", mask, key);
-    setenv (OFFER_ENV, text, 1);
+    if (!cached) {
+        char *text CLEANUP (free_ptr) = xasprintf ("%u%s", here, key);
+        setenv (OFFER_ENV, text, 1);
+    }
     return mask;
 }
 

@@ -1,6 +1,6 @@
 /* sandbox.h: one step in isolation, for the process that runs the step. Drivers behind it: qemu, bwrap, none (sandbox_impl.h).
  *
- *     sandbox_offer (conf, &e)              // once in the worker: which of its drivers work here
+ *     sandbox_offer (conf, state, ...)      // once in the worker: which of its drivers work here
  *     sandbox_enter (offered, dir, &e)      // first thing in the step's process, before any thread: a mount namespace of its own
  *     sandbox_choose (conf, offered, ...)   // the driver of this step
  *     sandbox_open (&box, &opts, &e)        // the work area; then fill sandbox_src (box)
@@ -30,6 +30,8 @@ struct sandbox_opts {
     const struct msg_step *step; /* command, environment, and limits that may lower the owner's */
     uint64_t source_date;        /* seconds */
     const struct relay_plan *relay; /* resolved: what the build may reach; NULL: no network */
+    bool *refused;               /* set where this machine cannot give the isolation after all: no error of the step, and another worker's; or NULL */
+    bool trial;                  /* qemu: open runs the null job (vm_null.h), under KVM if its virtual CPU works, whatever came of earlier ones */
     void (*log) (void *arg, const void *p, size_t len); /* output as it comes, capped */
     void *arg;
 };
@@ -42,10 +44,10 @@ struct sandbox_run {
 };
 
 struct sandbox;
-/* Mask of the drivers that the owner lists and that this machine can give. 0: none can, and *e says why. What it finds is in the environment,
- * for the processes of the steps, which do not probe again. *lacking (may be NULL): text of what was listed and is not there. */
-unsigned sandbox_offer (const struct conf *conf, struct buf *lacking, struct err *e);
-int sandbox_probe (unsigned kind, const struct conf *conf, struct err *e); /* one driver, listed or not */
+/* Mask of the drivers that the owner lists and that this machine can give now. 0: none can, and *e says why. What does not change is in the
+ * environment, for the processes of the steps, which do not probe again; what is known of KVM is looked at each time (vm_probe.h). *lacking (may be NULL): text of what was listed and is not there. */
+unsigned sandbox_offer (const struct conf *conf, const char *state, struct buf *lacking, struct err *e);
+int sandbox_probe (unsigned kind, const struct conf *conf, const char *state, struct err *e); /* one driver, listed or not */
 int sandbox_enter (unsigned offered, const char *dir, struct err *e);
 bool sandbox_relays (unsigned offered); /* one of these drivers can let builds reach the realm's services */
 struct sandbox_needs {

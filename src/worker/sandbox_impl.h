@@ -26,7 +26,8 @@ struct sandbox_driver {
     int64_t (*overhead) (const struct conf *conf); /* memory that the driver needs beside the step's; may be NULL */
     int64_t processes; /* that its control group may have, where these are not the step's own; 0: the owner's limit */
     int64_t grace_ms;  /* the driver keeps the deadline itself; it is given up this long after it */
-    int (*probe) (const struct conf *conf, struct err *e);
+    int (*probe) (const struct conf *conf, struct err *e);   /* what does not change while a worker runs */
+    int (*now) (const struct conf *conf, const char *state, struct err *e); /* what does; quick; may be NULL */
     const char *(*version) (void);
     int (*enter) (const char *dir, struct err *e);           /* may be NULL */
     int (*open) (struct sandbox *box, struct err *e);        /* makes area, src, out */

@@ -27,10 +27,12 @@
 #include "worker/relay_vm.h"
 #include "worker/sandbox_impl.h"
 #include "worker/vm_disk.h"
+#include "worker/vm_null.h"
 #include "worker/vm_probe.h"
 #include "worker/vm_snapshot.h"
 #include "worker/vm_talk.h"
 
+#define KEEPER_REFUSES "refuse " /* on the status pipe: this machine cannot, and no other way is allowed */
 #define RESUME_MS 30000      /* a resumed guest answers within */
 #define KVM_BOOT_MS 20000    /* a guest is up under KVM within, or KVM does not work here */
 #define REPORT_MS 30000      /* after the step's time: to report, and to pack what there is */
@@ -54,10 +56,53 @@ static int probe (const struct conf *conf, struct err *e)
 {
     if (strcmp (vm_version (), "qemu-absent") == 0)
         return err_set (e, ERR_FAILED, "isolation qemu: the program qemu-system-x86_64 is not there (install qemu-system-x86)");
-    if (vm_accel_pick (conf, NULL, e) == VM_NONE)
-        return -1;
     vm_tsc_khz ();
     return sandbox_bwrap.probe (conf, e); /* qemu itself runs inside it */
+}
+
+static int now (const struct conf *conf, const char *state, struct err *e)
+{
+    char why[VM_WHY];
+    return vm_accel_any (conf, state, why) == VM_NONE ? vm_accel_none (why, e) : 0;
+}
+
+static int refuse (struct sandbox *box, const char *why, struct err *e)
+{
+    if (box->o.refused)
+        *box->o.refused = true;
+    return vm_accel_none (why, e);
+}
+
+static int open_part (const char *dir, const char *name, struct err *e)
+{
+    char *path CLEANUP (free_ptr) = xasprintf ("%s/%s", dir, name);
+    int fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd == -1)
+        err_errno (e, "image: %s", name);
+    return fd;
+}
+
+/* The null job in this image, as the first step in it, or as somebody asked for. */
+static int try_null (struct sandbox *box, struct qemu *q, struct err *e)
+{
+    struct err why = ERR_INIT;
+    bool blame, kvm = q->accel == VM_KVM;
+    q->plan.accel = q->accel;
+    int rc = vm_null (box, &q->plan, &blame, &why);
+    if (kvm && (rc == 0 || blame))
+        vm_kvm_note (box->o.image_dir, rc == 0, why.msg);
+    if (rc == 0)
+        return 0;
+    if (!kvm || !blame || box->o.trial)
+        return err_set (e, ERR_FAILED, "%sa null job in a VM: %.600s", kvm && blame ? "KVM does not work here: " : "", why.msg);
+    if (!box->o.conf->emulation)
+        return refuse (box, why.msg, e);
+    BUF (text);
+    buf_addf (&text, "[assay] KVM does not work here (a null job in a VM: %s): this VM is emulated\n", why.msg);
+    if (box->o.log)
+        box->o.log (box->o.arg, text.p, text.len);
+    q->accel = VM_TCG;
+    return 0;
 }
 
 static int qemu_open (struct sandbox *box, struct err *e)
@@ -72,8 +117,17 @@ static int qemu_open (struct sandbox *box, struct err *e)
         return err_set (e, ERR_FAILED, "image %.12s: its guest is of version %u, and this worker speaks %u (make the image anew)", name ? name + 1 : "", q->meta.guest, GUEST_VERSION);
     if (!q->meta.bootable)
         return err_set (e, ERR_FAILED, "image %.12s has no kernel, so no VM can boot it (make it again without --kernel none)", name ? name + 1 : "");
-    if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, e)) == VM_NONE)
-        return -1;
+    struct standing cpu;
+    bool untried, cpu_works = false;
+    char why[VM_WHY];
+    if (box->o.trial) { /* whatever came of the last one */
+        vm_kvm_machine (box->o.state, &cpu);
+        cpu_works = cpu.what == STANDING_WORKS;
+    }
+    if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, box->o.image_dir, &untried, why)) == VM_NONE && !cpu_works)
+        return refuse (box, why, e);
+    if (cpu_works)
+        q->accel = VM_KVM;
     q->plan.cpu = q->meta.cpu;
     q->plan.memory = vm_memory (box->o.conf);
     q->plan.khz = vm_tsc_khz ();
@@ -81,25 +135,12 @@ static int qemu_open (struct sandbox *box, struct err *e)
     box->area = xasprintf ("%s/area", box->o.dir);
     box->src = xasprintf ("%s/src", box->area);
     box->out = xasprintf ("%s/out", box->area);
-    return file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1 ? -1 : 0;
-}
-
-static int open_part (const char *dir, const char *name, struct err *e)
-{
-    char *path CLEANUP (free_ptr) = xasprintf ("%s/%s", dir, name);
-    int fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -1)
-        err_errno (e, "image: %s", name);
-    return fd;
-}
-
-static int make_ram (struct vm_plan *p, struct err *e)
-{
-    fd_close (&p->ram);
-    p->ram = memfd_create ("vm", MFD_CLOEXEC);
-    if (p->ram == -1 || fchmod (p->ram, 0666) == -1 || ftruncate (p->ram, (off_t) p->memory) == -1)
-        return err_errno (e, "isolation qemu: %lld MiB of memory", (long long) (p->memory >> 20));
-    return 0;
+    if (file_mkdirs (box->src, 0755, e) == -1 || file_mkdirs (box->out, 0755, e) == -1)
+        return -1;
+    if ((q->plan.kernel = open_part (box->o.image_dir, "vmlinux", e)) == -1 || (q->plan.initramfs = open_part (box->o.image_dir, "initramfs", e)) == -1
+        || (q->plan.image = open_part (box->o.image_dir, "rootfs.squashfs", e)) == -1)
+        return -1;
+    return box->o.trial || untried ? try_null (box, q, e) : 0;
 }
 
 /* ---- the keeper ---- */
@@ -143,7 +184,7 @@ static int resume (struct keeper *k, const char *path, struct err *e)
     if (!snapshot_open (&s, path))
         return -1;
     int64_t until = within (k, RESUME_MS);
-    if (stream == -1 || make_ram (&k->q->plan, e) == -1)
+    if (stream == -1 || vm_disk_ram (k->q->plan.memory, &k->q->plan.ram, e) == -1)
         goto out;
     p.ram = k->q->plan.ram;
     p.incoming = stream;
@@ -181,7 +222,7 @@ static int boot (struct keeper *k, bool monitor, struct err *e)
 {
     struct vm_plan p = k->q->plan;
     int none CLEANUP (fd_close) = -1;
-    if (make_ram (&k->q->plan, e) == -1 || (monitor && vm_disk_empty (k->box, &none, e) == -1))
+    if (vm_disk_ram (k->q->plan.memory, &k->q->plan.ram, e) == -1 || (monitor && vm_disk_empty (k->box, &none, e) == -1))
         return -1;
     p.ram = k->q->plan.ram;
     p.monitor = monitor;
@@ -235,19 +276,30 @@ static void say (const struct keeper *k, const char *fmt, ...)
     va_end (ap);
 }
 
+/* A start failed under KVM: is KVM to blame? Only if our own null job fails as well, now; e is then that failure. */
+static bool lost_kvm (struct keeper *k, struct err *e)
+{
+    struct err why = ERR_INIT;
+    bool blame;
+    if (vm_null (k->box, &k->q->plan, &blame, &why) == 0 || !blame)
+        return false;
+    vm_kvm_note (k->box->o.image_dir, false, why.msg);
+    *e = why;
+    return true;
+}
+
 static void keep (struct keeper *k)
 {
     struct err e = ERR_INIT;
     struct talk_end end;
     const char *how = "";
     int got = start (k, &how, &e);
-    if (got == -1 && k->q->plan.accel == VM_KVM && time_mono_ms () < k->start_by) {
-        vm_kvm_failed (k->box->o.state);
-        if (k->box->o.conf->emulation) {
-            dprintf (k->log, "[assay] KVM brings no VM up here (%s): emulation from now on\n", e.msg);
-            k->q->plan.accel = VM_TCG;
-            got = start (k, &how, &e);
-        }
+    bool refused = got == -1 && k->q->plan.accel == VM_KVM && time_mono_ms () < k->start_by && lost_kvm (k, &e);
+    if (refused && k->box->o.conf->emulation) {
+        dprintf (k->log, "[assay] KVM does not work here any more (%s): this VM is emulated\n", e.msg);
+        k->q->plan.accel = VM_TCG;
+        refused = false;
+        got = start (k, &how, &e);
     }
     if (got == 0 && k->relay != -1) {
         if (relay_vm_give (k->relay, k->vm.relay) == -1)
@@ -261,7 +313,7 @@ static void keep (struct keeper *k)
     else if (got == 1)
         say (k, "ok %s %s 124 %d 0 0", vm_accel_name (k->q->plan.accel), how, RESULT_TIMED_OUT);
     else
-        say (k, "error %s", e.msg);
+        say (k, "%s%s", refused ? KEEPER_REFUSES : "error ", e.msg);
     leave (k);
     if (got == 0 && (end.flags & RESULT_NOT_PACKED))
         dprintf (k->log, "\n[assay] artifacts: %s\n", end.why);
@@ -276,9 +328,6 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     *pid = -1;
     p->accel = q->accel;
     if (vm_disk_input (box, &p->input, e) == -1 || vm_disk_output (box, vm_output_size (box->o.conf), &p->output, &p->output_read, e) == -1)
-        return -1;
-    if ((p->kernel = open_part (box->o.image_dir, "vmlinux", e)) == -1 || (p->initramfs = open_part (box->o.image_dir, "initramfs", e)) == -1
-        || (p->image = open_part (box->o.image_dir, "rootfs.squashfs", e)) == -1)
         return -1;
     if (box->o.relay && (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) == -1 || relay_start_vm (&box->relay, box->o.relay, net[0], sandbox_user (box), e) == -1)) {
         if (net[0] == -1)
@@ -332,6 +381,8 @@ static int ended (struct sandbox *box, const char *status, int wait, struct sand
     unsigned long long packed = 0, refused = 0;
     if (strncmp (status, "error ", 6) == 0)
         return err_set (e, ERR_FAILED, "%.600s", status + 6);
+    if (strncmp (status, KEEPER_REFUSES, strlen (KEEPER_REFUSES)) == 0)
+        return refuse (box, status + strlen (KEEPER_REFUSES), e);
     if (sscanf (status, "ok %7s %15s %u %u %llu %llu", accel, how, &exit_status, &flags, &packed, &refused) != 6 || exit_status > 255)
         return err_set (e, ERR_FAILED, "isolation qemu: the VM's keeper ended without a word (status %d)", wait);
     box->accelerator = strcmp (accel, "kvm") == 0 ? "kvm" : "tcg";
@@ -360,5 +411,5 @@ static void qemu_close (struct sandbox *box)
         file_remove_tree (box->area, NULL);
 }
 
-const struct sandbox_driver sandbox_qemu = { .name = "qemu", .kind = ISOLATION_QEMU, .overhead = overhead, .processes = 128, .grace_ms = GRACE_MS, .probe = probe,
+const struct sandbox_driver sandbox_qemu = { .name = "qemu", .kind = ISOLATION_QEMU, .overhead = overhead, .processes = 128, .grace_ms = GRACE_MS, .probe = probe, .now = now,
                                              .version = vm_version, .open = qemu_open, .spawn = spawn, .ended = ended, .close = qemu_close, .relays = true };

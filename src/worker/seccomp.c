@@ -81,3 +81,26 @@ int seccomp_filter_fd (struct err *e)
     }
     return fd;
 }
+
+/* All that a process that only moves bytes between sockets needs; what else it asks for fails. */
+int seccomp_relay (void)
+{
+    static const int calls[] = { SCMP_SYS (read), SCMP_SYS (write), SCMP_SYS (recvfrom), SCMP_SYS (sendto), SCMP_SYS (recvmsg), SCMP_SYS (poll), SCMP_SYS (ppoll), SCMP_SYS (connect),
+                                 SCMP_SYS (getsockopt), SCMP_SYS (shutdown), SCMP_SYS (close), SCMP_SYS (brk), SCMP_SYS (munmap), SCMP_SYS (mremap), SCMP_SYS (madvise),
+                                 SCMP_SYS (futex), SCMP_SYS (rt_sigreturn), SCMP_SYS (rt_sigprocmask), SCMP_SYS (restart_syscall), SCMP_SYS (clock_gettime), SCMP_SYS (exit), SCMP_SYS (exit_group) };
+    static const int families[] = { AF_INET, AF_INET6 };
+    scmp_filter_ctx c = seccomp_init (SCMP_ACT_ERRNO (EPERM));
+    int bad = c ? seccomp_attr_set (c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -1;
+    for (size_t i = 0; c && i < sizeof calls / sizeof *calls; i++)
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, calls[i], 0);
+    for (size_t i = 0; c && i < sizeof families / sizeof *families; i++)
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (socket), 2, SCMP_A0 (SCMP_CMP_EQ, (scmp_datum_t) families[i]),
+                                 SCMP_A1 (SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (c) { /* memory, and none of it to be executed */
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mmap), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mprotect), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        bad |= seccomp_load (c);
+        seccomp_release (c);
+    }
+    return bad ? -1 : 0;
+}

@@ -11,5 +11,7 @@
 /* struct sock_filter[]; made at the first call, and it stays until the process ends. */
 int seccomp_program (struct bytes *program, struct err *e);
 int seccomp_filter_fd (struct err *e); /* a memfd with the program, at its beginning; -1 */
+/* For a relay that speaks with a guest: from now on this process may move bytes over what it has open, and dial over TCP. -1: it cannot be confined so. */
+int seccomp_relay (void);
 
 #endif

@@ -260,7 +260,7 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
     args_add (&a, bwrap ? bwrap : "bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--new-session", "--die-with-parent", "--cap-drop", "ALL", NULL);
     add_root (&a);
     if (p->accel == VM_KVM)
-        args_add (&a, "--dev-bind", "/dev/kvm", "/dev/kvm", NULL);
+        args_add (&a, "--dev-bind-try", "/dev/kvm", "/dev/kvm", NULL);
     args_add (&a, "--", NULL);
     vm_args (&a, p);
     const int fds[VM_FD_END] = { [VM_FD_KERNEL] = p->kernel, [VM_FD_INITRAMFS] = p->initramfs, [VM_FD_IMAGE] = p->image, [VM_FD_INPUT] = p->input, [VM_FD_OUTPUT] = p->output,

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,4 +157,13 @@ int vm_disk_empty (const struct sandbox *box, int *fd, struct err *e)
 int vm_disk_output (const struct sandbox *box, int64_t size, int *fd, int *read_fd, struct err *e)
 {
     return (*fd = nameless (box->o.dir, size, e)) == -1 || (*read_fd = reader (*fd, e)) == -1 ? -1 : 0;
+}
+
+int vm_disk_ram (int64_t size, int *fd, struct err *e)
+{
+    fd_close (fd);
+    *fd = memfd_create ("vm", MFD_CLOEXEC);
+    if (*fd == -1 || fchmod (*fd, 0666) == -1 || ftruncate (*fd, (off_t) size) == -1)
+        return err_errno (e, "isolation qemu: %lld MiB of memory", (long long) (size >> 20));
+    return 0;
 }

@@ -19,4 +19,7 @@ int64_t vm_output_size (const struct conf *c); /* of the output disk, by the own
 /* An empty one of so many bytes, open for both, and once more for reading only. */
 int vm_disk_output (const struct sandbox *box, int64_t size, int *fd, int *read_fd, struct err *e);
 
+/* The guest's RAM: a file without a name, of so many bytes; *fd is closed first. */
+int vm_disk_ram (int64_t size, int *fd, struct err *e);
+
 #endif

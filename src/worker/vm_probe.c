@@ -2,78 +2,219 @@
 
 #include "worker/vm_probe.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "worker/image_meta.h"
 #include "worker/kvm.h"
 
 #define KVM_ENV "ASSAY_KVM"
 
-bool vm_kvm_works (char why[VM_WHY])
+static int64_t now_s (void)
 {
-    const char *known = getenv (KVM_ENV);
-    struct err e = ERR_INIT;
-    if (!known) {
-        if (kvm_probe (KVM_PROBE_MS, &e) == -1 && !*e.msg)
-            err_set (&e, ERR_FAILED, "KVM does not work");
-        setenv (KVM_ENV, e.msg, 1);
-        known = e.msg;
-    }
-    (void) snprintf (why, VM_WHY, "%s", known);
-    return !*known;
+    return time_now_us () / 1000000;
 }
 
-/* Kept for this boot of the machine only. */
-static char *mark_path (const char *state)
+static const char *boot_id (void)
 {
-    return xasprintf ("%s/kvm-failed", state);
-}
-
-static void boot_id (struct buf *out)
-{
-    if (file_read ("/proc/sys/kernel/random/boot_id", 64, out, NULL) == -1) {
-        /* /proc says that it is empty: read it as a stream */
-        char b[64];
+    static char id[64];
+    if (!*id) {
         int fd CLEANUP (fd_close) = open ("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd == -1 ? -1 : read (fd, b, sizeof b);
-        out->len = 0;
-        if (n > 0)
-            buf_add (out, b, (size_t) n);
+        ssize_t n = fd == -1 ? -1 : read (fd, id, sizeof id - 1);
+        id[n > 0 ? strcspn (id, "\n") : 0] = '\0';
+    }
+    return *id ? id : "unknown";
+}
+
+static char *image_key (void)
+{
+    return xasprintf ("%s %s", boot_id (), vm_qemu_id ());
+}
+
+static char *machine_path (const char *state)
+{
+    return xasprintf ("%s/kvm", state);
+}
+
+void vm_kvm_test (const char *state, struct standing *s)
+{
+    char *path CLEANUP (free_ptr) = machine_path (state);
+    struct err e = ERR_INIT;
+    memset (s, 0, sizeof *s);
+    bool works = kvm_probe (KVM_PROBE_MS, &e) == 0;
+    char *advice = strstr (e.msg, "; VMs are");
+    if (advice)
+        *advice = '\0';
+    if (standing_note (path, boot_id (), now_s (), works, e.msg, NULL) == 0)
+        standing_read (path, boot_id (), now_s (), s);
+    if (s->what == STANDING_UNTRIED) { /* it cannot be kept: tested again the next time, which takes a moment */
+        s->what = works ? STANDING_WORKS : STANDING_FAILED;
+        s->again = now_s () + standing_pause (1);
+        (void) snprintf (s->why, sizeof s->why, "%.*s", VM_WHY - 1, e.msg);
     }
 }
 
-void vm_kvm_failed (const char *state)
+void vm_kvm_machine (const char *state, struct standing *s)
 {
-    char *path CLEANUP (free_ptr) = mark_path (state);
-    BUF (id);
-    boot_id (&id);
-    file_write (path, buf_bytes (&id), 0600, NULL);
-}
-
-static bool failed_before (const char *state)
-{
-    char *path CLEANUP (free_ptr) = mark_path (state);
-    BUF (then);
-    BUF (now);
-    boot_id (&now);
-    return file_read (path, 64, &then, NULL) == 0 && bytes_eq (buf_bytes (&then), buf_bytes (&now));
-}
-
-enum vm_accel vm_accel_pick (const struct conf *conf, const char *state, struct err *e)
-{
-    char why[VM_WHY];
-    bool works = vm_kvm_works (why);
-    if (works && state && failed_before (state)) {
-        works = false;
-        (void) snprintf (why, sizeof why, "a guest hung under it");
+    const char *given = getenv (KVM_ENV);
+    if (given) {
+        memset (s, 0, sizeof *s);
+        s->what = *given ? STANDING_FAILED : STANDING_WORKS;
+        s->again = INT64_MAX;
+        (void) snprintf (s->why, sizeof s->why, "%s", given);
+        return;
     }
-    if (works)
-        return VM_KVM;
-    if (conf->emulation)
-        return VM_TCG;
-    err_set (e, ERR_FAILED, "isolation qemu: KVM does not work here: %s (allow it, or set emulation = yes in worker.ini, which is slow)", why);
-    return VM_NONE;
+    char *path CLEANUP (free_ptr) = machine_path (state);
+    standing_read (path, boot_id (), now_s (), s);
+    if (s->what == STANDING_UNTRIED)
+        vm_kvm_test (state, s);
+}
+
+void vm_kvm_forget (const char *state)
+{
+    char *path CLEANUP (free_ptr) = machine_path (state);
+    unlink (path);
+}
+
+void vm_kvm_image (const char *image_dir, struct standing *s)
+{
+    char *path CLEANUP (free_ptr) = xasprintf ("%s" IMAGE_KVM, image_dir), *key CLEANUP (free_ptr) = image_key ();
+    standing_read (path, key, now_s (), s);
+}
+
+void vm_kvm_note (const char *image_dir, bool works, const char *why)
+{
+    char *path CLEANUP (free_ptr) = xasprintf ("%s" IMAGE_KVM, image_dir), *key CLEANUP (free_ptr) = image_key ();
+    (void) standing_note (path, key, now_s (), works, why, NULL); /* else the next step finds out for itself */
+}
+
+static enum vm_accel else_emulated (const struct conf *conf, const struct standing *s, char why[VM_WHY])
+{
+    (void) snprintf (why, VM_WHY, "%s", s->why);
+    return conf->emulation ? VM_TCG : VM_NONE;
+}
+
+enum vm_accel vm_accel_pick (const struct conf *conf, const char *state, const char *image_dir, bool *try, char why[VM_WHY])
+{
+    struct standing s;
+    *try = false;
+    *why = '\0';
+    vm_kvm_machine (state, &s);
+    if (s.what == STANDING_FAILED)
+        return else_emulated (conf, &s, why);
+    vm_kvm_image (image_dir, &s);
+    if (s.what == STANDING_FAILED)
+        return else_emulated (conf, &s, why);
+    *try = s.what == STANDING_UNTRIED;
+    return VM_KVM;
+}
+
+int vm_accel_none (const char *why, struct err *e)
+{
+    return err_set (e, ERR_FAILED, "isolation qemu: KVM does not work here: %s (make it work, or set emulation = yes in worker.ini, which is slow)", strncmp (why, "KVM: ", 5) ? why : why + 5);
+}
+
+/* Each image that is here and boots. false: no more. */
+struct images {
+    char *path;
+    DIR *d;
+};
+
+static char *next_image (struct images *im)
+{
+    struct digest g;
+    for (struct dirent *en; im->d && (en = readdir (im->d));)
+        if (digest_parse (en->d_name, &g)) {
+            char *dir = xasprintf ("%s/%s", im->path, en->d_name), *kernel CLEANUP (free_ptr) = xasprintf ("%s/vmlinux", dir);
+            if (access (kernel, F_OK) == 0)
+                return dir;
+            free (dir);
+        }
+    return NULL;
+}
+
+static void images_open (struct images *im, const char *state)
+{
+    im->path = xasprintf ("%s/images", state);
+    im->d = opendir (im->path);
+}
+
+static void images_close (struct images *im)
+{
+    if (im->d)
+        closedir (im->d);
+    free (im->path);
+}
+
+enum vm_accel vm_accel_any (const struct conf *conf, const char *state, char why[VM_WHY])
+{
+    struct standing s, bad = { .what = STANDING_UNTRIED };
+    struct images im;
+    bool good = false;
+    *why = '\0';
+    vm_kvm_machine (state, &s);
+    if (s.what == STANDING_FAILED)
+        return else_emulated (conf, &s, why);
+    images_open (&im, state);
+    for (char *dir; (dir = next_image (&im)); free (dir)) {
+        vm_kvm_image (dir, &s);
+        good = good || s.what == STANDING_WORKS;
+        if (s.what == STANDING_FAILED)
+            bad = s;
+    }
+    images_close (&im);
+    return good || bad.what == STANDING_UNTRIED ? VM_KVM : else_emulated (conf, &bad, why);
+}
+
+enum vm_due vm_kvm_due (const char *state, char **image_dir)
+{
+    struct standing s;
+    struct images im;
+    bool good = false;
+    char *untried = NULL, *failed = NULL;
+    *image_dir = NULL;
+    vm_kvm_machine (state, &s);
+    if (s.what == STANDING_FAILED)
+        return s.again <= now_s () ? VM_DUE_CPU : VM_DUE_NOTHING;
+    images_open (&im, state);
+    for (char *dir; (dir = next_image (&im));) {
+        vm_kvm_image (dir, &s);
+        char **to = s.what == STANDING_UNTRIED ? &untried : s.what == STANDING_FAILED && s.again <= now_s () ? &failed : NULL;
+        good = good || s.what == STANDING_WORKS;
+        if (to && !*to)
+            *to = dir;
+        else
+            free (dir);
+    }
+    images_close (&im);
+    /* What was not tried yet is left to its first step, once one works. */
+    *image_dir = failed ? failed : good ? NULL : untried;
+    if (*image_dir != failed)
+        free (failed);
+    if (*image_dir != untried)
+        free (untried);
+    return *image_dir ? VM_DUE_IMAGE : VM_DUE_NOTHING;
+}
+
+char *vm_image_here (const char *state)
+{
+    struct standing s;
+    struct images im;
+    char *best = NULL;
+    images_open (&im, state);
+    for (char *dir; (dir = next_image (&im));) {
+        vm_kvm_image (dir, &s);
+        if (!best || s.what == STANDING_FAILED) {
+            free (best);
+            best = dir;
+        } else
+            free (dir);
+    }
+    images_close (&im);
+    return best;
 }

@@ -215,6 +215,7 @@ static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *da
     for (;;) {
         ice_look (t, false);
         int got = talk_record (buf_bytes (&t->ctl), kind, data, used);
+        t->fault = got == -1 || (got == 1 && *kind == RECORD_BROKEN) ? TALK_WRONG : TALK_FINE;
         if (got == -1)
             return err_set (e, ERR_FAILED, "the VM's guest wrote what makes no sense to its control port");
         if (got == 1 && *kind == RECORD_BROKEN) {
@@ -237,8 +238,10 @@ static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *da
             for (int i = 0; i < 64 && t->vm->console != -1; i++)
                 console_in (t);
             turn (t, 0);
-            if (t->ctl.len == before)
+            if (t->ctl.len == before) {
+                t->fault = TALK_GONE;
                 return err_set (e, ERR_FAILED, "the VM went off without a result; its console's last words: %s", last_words (t, words));
+            }
             continue;
         }
         turn (t, left);
@@ -251,7 +254,11 @@ static int expect (struct talk *t, unsigned wanted, int64_t until, struct bytes 
     char words[300];
     int got = next (t, until, &kind, data, used, e);
     if (got == 1)
+        t->fault = TALK_LATE;
+    if (got == 1)
         return err_set (e, ERR_FAILED, "the VM did not start in time; its console's last words: %s", last_words (t, words));
+    if (got == 0 && kind != wanted)
+        t->fault = TALK_WRONG;
     if (got == 0 && kind != wanted)
         return err_set (e, ERR_FAILED, "the VM's guest spoke out of turn");
     return got;

@@ -31,6 +31,7 @@ struct talk {
     bool frozen;
     int64_t deadline;     /* of the step, as of go; with what it was frozen for until now */
     unsigned asked;       /* how often the guest asked for the time */
+    enum { TALK_FINE, TALK_LATE, TALK_GONE, TALK_WRONG } fault; /* after -1: no word in time; the VM went off without one; it said what makes no sense, or what it lacks */
 };
 
 struct talk_end {

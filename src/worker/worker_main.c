@@ -13,6 +13,7 @@
 #include "worker/launch.h"
 #include "worker/probe.h"
 #include "worker/runner.h"
+#include "worker/trial.h"
 
 static int usage (FILE *to, int status)
 {
@@ -56,9 +57,9 @@ static int serve (const char *dir, struct conf *conf)
 int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
 {
     static const struct option options[] = { { "dir", 1, NULL, 'd' }, { "check-config", 0, NULL, 'c' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'v' },
-                                             { "help-config", 0, NULL, 'H' }, { "step", 1, NULL, 's' }, { "fd", 1, NULL, 'f' }, { "json", 0, NULL, 'j' }, { "wait", 0, NULL, 'w' }, { NULL, 0, NULL, 0 } };
+                                             { "help-config", 0, NULL, 'H' }, { "step", 1, NULL, 's' }, { "fd", 1, NULL, 'f' }, { "json", 0, NULL, 'j' }, { "wait", 0, NULL, 'w' }, { "trial", 0, NULL, 't' }, { NULL, 0, NULL, 0 } };
     const char *dir_option = NULL, *step = NULL;
-    bool check = false, json = false, wait = false;
+    bool trial = false, check = false, json = false, wait = false;
     int c, fd = -1, status;
     struct conf conf;
     struct err e = ERR_INIT;
@@ -72,6 +73,7 @@ int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
         case 's': step = optarg; break;
         case 'j': json = true; break;
         case 'w': wait = true; break;
+        case 't': trial = true; break;
         case 'f': fd = atoi (optarg); break;
         default: return usage (stderr, ERR_USAGE);
         }
@@ -100,7 +102,7 @@ int worker_main (int argc, char **argv, const struct runner_hooks *hooks)
         conf_release (&conf);
         return status;
     }
-    status = check ? 0 : step ? runner_main (dir, &conf, step, fd, hooks) : serve (dir, &conf);
+    status = check ? 0 : trial ? trial_main (&conf, state) : step ? runner_main (dir, &conf, step, fd, hooks) : serve (dir, &conf);
     conf_release (&conf);
     return status;
 }

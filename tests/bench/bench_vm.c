@@ -100,6 +100,14 @@ static int open_file (const char *folder, const char *name)
     return fd;
 }
 
+/* As the steps before it had it. */
+static enum vm_accel pick (void)
+{
+    bool untried;
+    char why[VM_WHY];
+    return vm_accel_pick (&conf, dir, image, &untried, why);
+}
+
 static void bare_open (struct bare *b)
 {
     static struct image_meta meta;
@@ -109,7 +117,7 @@ static void bare_open (struct bare *b)
     if (image_meta_check (image, &meta, &bench_err) == -1)
         bench_die (image);
     b->box = box_open (ISOLATION_QEMU);
-    *p = (struct vm_plan){ .box = b->box, .accel = vm_accel_pick (&conf, dir, &bench_err), .cpu = meta.cpu, .memory = vm_memory (&conf), .khz = vm_tsc_khz (), .incoming = -1 };
+    *p = (struct vm_plan){ .box = b->box, .accel = pick (), .cpu = meta.cpu, .memory = vm_memory (&conf), .khz = vm_tsc_khz (), .incoming = -1 };
     p->kernel = open_file (image, "vmlinux");
     p->initramfs = open_file (image, "initramfs");
     p->image = open_file (image, "rootfs.squashfs");
@@ -315,7 +323,7 @@ int main (int argc, char **argv)
     step = (struct msg_step){ .name = bytes_str ("build"), .run = bytes_str ("true") };
     if (file_write (ini, bytes_str (settings), 0600, &bench_err) == -1 || conf_read (&conf, ini, &bench_err) == -1 || cgroup_setup (dir, &bench_err) == -1)
         bench_die ("start");
-    unsigned offered = sandbox_offer (&conf, NULL, &bench_err);
+    unsigned offered = sandbox_offer (&conf, dir, NULL, &bench_err);
     if (!(offered & ISOLATION_QEMU) || !(offered & ISOLATION_BWRAP) || sandbox_enter (offered, dir, &bench_err) == -1)
         bench_die ("isolation");
     against_exec (number (argv[6]));

@@ -13,6 +13,7 @@
 #include "worker/guest/guest.h"
 #include "worker/image_meta.h"
 #include "worker/sandbox.h"
+#include "worker/vm_standing.h"
 #include "worker/vm_talk.h"
 
 /* job.c is the guest's; what it calls where it fails is ours. */
@@ -186,6 +187,62 @@ Test (vm, images_that_do_not_match_are_refused)
         else
             cr_assert_eq (m.bootable, rows[i].bootable);
     }
+}
+
+Test (vm, what_is_known_of_kvm_is_of_this_boot_and_this_qemu)
+{
+    const struct {
+        const char *text;
+        int what;
+        int64_t again;
+    } rows[] = {
+        { "boot qemu\nworks\n", STANDING_WORKS, 0 },
+        { "boot qemu\nfailed 3 1100\nit hung\n", STANDING_FAILED, 1100 },
+        { "boot qemu\nfailed 3 999999\nit hung\n", STANDING_FAILED, 1000 }, /* the clock was put back: now */
+        { "boot other\nworks\n", STANDING_UNTRIED, 0 },
+        { "boot qemu2\nworks\n", STANDING_UNTRIED, 0 },
+        { "other qemu\nfailed 3 1100\nit hung\n", STANDING_UNTRIED, 0 },
+        { "boot qemu\nworks", STANDING_UNTRIED, 0 },
+        { "boot qemu\nworks\nmore\n", STANDING_UNTRIED, 0 },
+        { "boot qemu\nfailed 0 1100\nit hung\n", STANDING_UNTRIED, 0 },
+        { "boot qemu\nfailed 3 -5\nit hung\n", STANDING_UNTRIED, 0 },
+        { "boot qemu\nfailed 99999999999999 1\nit hung\n", STANDING_UNTRIED, 0 },
+        { "boot qemu\nfailed\n", STANDING_UNTRIED, 0 },
+        { "boot qemu", STANDING_UNTRIED, 0 },
+        { "", STANDING_UNTRIED, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct standing s;
+        standing_parse (bytes_str (rows[i].text), "boot qemu", 1000, &s);
+        cr_assert ((int) s.what == rows[i].what && s.again == rows[i].again, "row %zu", i);
+        if (s.what == STANDING_FAILED)
+            cr_assert (s.failures == 3 && strcmp (s.why, "it hung") == 0);
+    }
+    char place[] = "/tmp/assay-standing.XXXXXX", dark[STANDING_MAX];
+    cr_assert (mkdtemp (place));
+    CLEANUP (free_ptr) char *path = xasprintf ("%s/kvm", place);
+    struct standing s;
+    int64_t last = 0, now = 1000;
+    memset (dark, '\n', sizeof dark);
+    memcpy (dark, "it \033[31mhung", 12);
+    dark[sizeof dark - 1] = '\0';
+    for (unsigned n = 1; n < 12; n++, now = s.again) { /* pauses grow, up to an hour */
+        cr_assert_eq (standing_note (path, "k", now, false, dark, NULL), 0);
+        standing_read (path, "k", now, &s);
+        cr_assert (s.what == STANDING_FAILED && s.failures == n && s.again - now >= last && s.again - now == standing_pause (n) && s.again - now <= 3600);
+        cr_assert (s.again - now > last || last == 3600);
+        cr_assert (!strchr (s.why, '\n') && !strchr (s.why, 033) && strncmp (s.why, "it ", 3) == 0);
+        last = s.again - now;
+    }
+    cr_assert_eq (standing_note (path, "k", now, true, "", NULL), 0);
+    standing_read (path, "k", now, &s);
+    cr_assert_eq (s.what, STANDING_WORKS);
+    cr_assert_eq (standing_note (path, "k", now, false, "again", NULL), 0);
+    standing_read (path, "k", now, &s);
+    cr_assert_eq (s.failures, 1);
+    standing_read (path, "after a boot", now, &s);
+    cr_assert_eq (s.what, STANDING_UNTRIED);
+    cr_assert_eq (file_remove_tree (place, NULL), 0);
 }
 
 static void put (const char *dir, const char *name, const char *text)
