@@ -237,7 +237,7 @@ static int all (void)
     snprintf (group, sizeof group, ROOT "%s/assay-%s/it.box", own, hex);
     check (cgroup_setup ("/state", &e) == 0 && strcmp (cgroup_kind (), "v2") == 0, "version 2 is found");
     cgroup_weight (10, false);
-    check (sandbox_probe (ISOLATION_BWRAP, NULL, &e) == 0, "the driver bwrap works here");
+    check (sandbox_probe (ISOLATION_BWRAP, NULL, NULL, &e) == 0, "the driver bwrap works here");
     step (&(struct try){ "id -u; pwd; echo $(nproc); exit 7", 60000, 1, SETTINGS });
     check (told->rc == 0 && told->run.exit_status == 7 && heard ("1000\n/src\n1\n"), "a step runs, as nobody in particular, on as many CPUs as it asks for");
     if (*e.msg)
