@@ -46,6 +46,7 @@ struct pile {
     } *v;
     size_t n, cap;
     struct buf bytes;
+    struct digest last; /* the submission that was looked at: its steps lie together, and it is checked with the first */
 };
 
 struct looking {
@@ -128,7 +129,9 @@ static int look_at_step (struct hall *h, const struct judge *j, const struct led
     sum->steps++;
     int rc = matter_open (j, &m, e);
     if (rc == 0) {
-        keep (&x, NULL, buf_bytes (&m.raw));
+        if (!digest_eq (&s->sub, &pile->last))
+            keep (&x, NULL, buf_bytes (&m.raw));
+        pile->last = s->sub;
         rc = matter_decide (j, &m, &reading, &c, &d, e);
     }
     if (rc == 0 && s->said && (s->state != (int) d.state || s->final != d.final || !digest_eq (&s->outcome, &d.outcome) || s->support != d.support || s->against != d.against)) {
