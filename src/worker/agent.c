@@ -37,6 +37,7 @@
 #define PING_MS 2000
 #define LOG_CHUNK 65536u
 #define LEASE_END_US 10000000 /* a frozen step is handed back so long before its lease ends */
+#define LEASE_LATE_US 3000000 /* one that has not ended by itself is ended so long after it */
 
 struct slot {
     bool used, ended;         /* ended: the process is gone, its result waits for the broker's word */
@@ -556,6 +557,20 @@ static void freeze (struct agent *a, struct slot *s, const char *why)
         hand_back (a, s, "its owner had it frozen until the lease was nearly over");
 }
 
+/* Nobody wants what comes after the lease's end. A step's process keeps that time itself, but it may hang in its words to us, which wait for a
+ * broker that is away; and what is left of it on this machine does not wait for that broker. */
+static void end_late (struct agent *a)
+{
+    int64_t now = time_now_us ();
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *s = &a->slots[i];
+        if (s->used && !s->ended && now > s->until + LEASE_LATE_US) {
+            buf_release (&s->in);
+            finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), "the lease's time is over");
+        }
+    }
+}
+
 /* What is to become of the steps that run: asked each turn. */
 static void hold (struct agent *a)
 {
@@ -760,6 +775,7 @@ int agent_run (struct agent *a, struct err *e)
         for (int i = 0; i < SLOTS; i++)
             if (a->slots[i].used && a->slots[i].fd != -1 && a->slots[i].in.len)
                 drain (a, &a->slots[i]);
+        end_late (a);
         hold (a);
         tick (a);
         struct limits_seen seen;

@@ -58,6 +58,22 @@ has() { grep -qF -- "$2" "$scratch/$1" || { cat "$scratch/out" "$scratch/err"; f
 # What the machine has of memory, in MiB; to be awaited, as whatever else runs here takes and gives meanwhile.
 memory() { awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }
 memory_above() { [ "$(memory)" -gt "$1" ]; }
+# What a worker has of this machine, by its folder. worker_key: the name of its control groups.
+worker_key() { printf %s "$(readlink -f "$1/state")" | sha256sum | cut -c1-16; }
+# KEY: KiB of memory that its steps hold, also those that are over: what stayed mapped, in a tmpfs or in a file without a name is still charged to
+# them. The page cache is not counted. 0 where there are no control groups.
+step_memory() {
+    find /sys/fs/cgroup -name memory.stat -path "*assay-$1/memory.stat" -exec cat {} + 2>/dev/null |
+        awk '{ v[$1] = $2 } END { print int((("total_rss" in v) ? v["total_rss"] + v["total_shmem"] : v["anon"] + v["shmem"]) / 1024) }'
+}
+# FOLDER: processes that name it, are in a control group of its steps, or have a file open in it, if only one without a name
+worker_processes() {
+    {
+        pgrep -f "$1"
+        grep -ls "assay-$(worker_key "$1")" /proc/[0-9]*/cgroup | cut -d/ -f3
+        find /proc/[0-9]*/fd -lname "$1/*" 2>/dev/null | cut -d/ -f3
+    } | sort -u || true
+}
 # Before the daemons start, where their memory is measured: AddressSanitizer keeps what was freed for a while, and that is not theirs.
 no_quarantine() {
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1
