@@ -215,6 +215,7 @@ static void reap (struct agent *a, struct slot *s)
     cgroup_kill (box);
     file_remove_tree (dir, NULL);
     fd_close (&s->fd);
+    buf_release (&s->in);
     free (run);
     free (box);
     free (dir);
@@ -223,7 +224,6 @@ static void reap (struct agent *a, struct slot *s)
 static void drop (struct agent *a, struct slot *s)
 {
     reap (a, s);
-    buf_release (&s->in);
     buf_release (&s->result);
     memset (s, 0, sizeof *s);
     s->fd = -1;
@@ -384,12 +384,7 @@ static void drain (struct agent *a, struct slot *s)
             return;
         }
         if (kind == RUNNER_RELAY) {
-            for (size_t i = 0; data.len == 16 && i < 2; i++) {
-                uint64_t v = 0;
-                for (size_t k = 0; k < 8; k++)
-                    v = v << 8 | data.p[8 * i + k];
-                a->relay[i] += v;
-            }
+            runner_relay (data, a->relay);
             at += used;
             continue;
         }
@@ -557,27 +552,19 @@ static void freeze (struct agent *a, struct slot *s, const char *why)
         hand_back (a, s, "its owner had it frozen until the lease was nearly over");
 }
 
-/* Nobody wants what comes after the lease's end. A step's process keeps that time itself, but it may hang in its words to us, which wait for a
- * broker that is away; and what is left of it on this machine does not wait for that broker. */
-static void end_late (struct agent *a)
-{
-    int64_t now = time_now_us ();
-    for (int i = 0; i < SLOTS; i++) {
-        struct slot *s = &a->slots[i];
-        if (s->used && !s->ended && now > s->until + LEASE_LATE_US) {
-            buf_release (&s->in);
-            finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), "the lease's time is over");
-        }
-    }
-}
-
 /* What is to become of the steps that run: asked each turn. */
 static void hold (struct agent *a)
 {
     struct limits_seen seen;
     bool any = false;
-    for (int i = 0; i < SLOTS; i++)
-        any = any || (a->slots[i].used && !a->slots[i].ended);
+    /* Nobody wants what comes after the lease's end. A step's process keeps that time itself, but may hang in its words to us, which wait for a
+     * broker that is away; what is left of it on this machine is not to wait for that broker. */
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *s = &a->slots[i];
+        if (s->used && !s->ended && time_now_us () > s->until + LEASE_LATE_US)
+            finish (a, s, RESULT_ERROR, bytes_of (NULL, 0), "the lease's time is over");
+        any = any || (s->used && !s->ended);
+    }
     if (!any)
         return;
     look (a, &seen, NULL);
@@ -775,7 +762,6 @@ int agent_run (struct agent *a, struct err *e)
         for (int i = 0; i < SLOTS; i++)
             if (a->slots[i].used && a->slots[i].fd != -1 && a->slots[i].in.len)
                 drain (a, &a->slots[i]);
-        end_late (a);
         hold (a);
         tick (a);
         struct limits_seen seen;
@@ -798,7 +784,6 @@ void agent_close (struct agent **pa)
     for (int i = 0; i < SLOTS; i++)
         if (a->slots[i].used) {
             reap (a, &a->slots[i]);
-            buf_release (&a->slots[i].in);
             buf_release (&a->slots[i].result);
         }
     launch_end ();

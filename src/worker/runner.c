@@ -48,6 +48,16 @@ int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used)
     return 1;
 }
 
+void runner_relay (struct bytes data, uint64_t sum[2])
+{
+    uint64_t n[2];
+    if (data.len != sizeof n)
+        return;
+    memcpy (n, data.p, sizeof n);
+    sum[0] += n[0];
+    sum[1] += n[1];
+}
+
 static void log_out (void *arg, const void *p, size_t len)
 {
     (void) arg;
@@ -178,11 +188,7 @@ static int plan_network (struct realm *rl, struct relay_target *server, const st
 
 static void tell_relay (const struct relay_plan *p, const struct relay_counts *n, struct buf *notes)
 {
-    uint8_t b[16];
-    for (int i = 0; i < 8; i++) {
-        b[i] = (uint8_t) (n->passed >> (56 - 8 * i));
-        b[8 + i] = (uint8_t) ((n->failed + n->refused) >> (56 - 8 * i));
-    }
+    const uint64_t b[2] = { n->passed, n->failed + n->refused };
     relay_text (p, n, notes);
     say (RUNNER_RELAY, bytes_of (b, sizeof b));
 }

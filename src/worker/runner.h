@@ -16,7 +16,7 @@
 #define RUNNER_OUTCOME 'O' /* the sealed result */
 #define RUNNER_ERROR 'E'   /* text */
 #define RUNNER_REFUSED 'R' /* text: no error, this machine cannot give the isolation after all; the lease is another worker's */
-#define RUNNER_RELAY 'N'   /* u64be, u64be: connections of the build that were let through, and that were not */
+#define RUNNER_RELAY 'N'   /* two uint64_t: connections of the build that were let through, and that were not */
 #define RUNNER_RECORD_MAX (300u << 10)
 
 struct runner_hooks {
@@ -29,5 +29,6 @@ struct runner_hooks {
 int runner_main (const char *dir, const struct conf *conf, const char *hex, int fd, const struct runner_hooks *hooks);
 /* Take one record off the front of in: 1 got it (*used bytes), 0 more is needed, -1 nonsense. Pure. */
 int runner_read (struct bytes in, char *kind, struct bytes *data, size_t *used);
+void runner_relay (struct bytes data, uint64_t sum[2]); /* adds what a RUNNER_RELAY says */
 
 #endif
