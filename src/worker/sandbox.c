@@ -408,10 +408,11 @@ int sandbox_confine (const struct sandbox *box, const char *group)
     /* Without a cgroup the rlimits are all there is; memory is then bounded per process only. */
     if (strcmp (cgroup_kind (), "none") == 0 && (limit (RLIMIT_AS, memory, memory) || limit (RLIMIT_NPROC, c->processes, c->processes)))
         return -1;
-    if (setpriority (PRIO_PROCESS, 0, (int) c->nice) == -1)
+    /* A worker that was itself started with a higher niceness, or as idle, and is not root cannot give its steps more than it has: that is as good. */
+    if (setpriority (PRIO_PROCESS, 0, (int) c->nice) == -1 && (errno != EACCES || getpriority (PRIO_PROCESS, 0) < c->nice))
         return -1;
     int policy = strcmp (c->cpu_priority, "idle") == 0 ? SCHED_IDLE : strcmp (c->cpu_priority, "batch") == 0 ? SCHED_BATCH : SCHED_OTHER;
-    if (sched_setscheduler (0, policy, &(struct sched_param){ 0 }) == -1)
+    if (sched_setscheduler (0, policy, &(struct sched_param){ 0 }) == -1 && (errno != EPERM || sched_getscheduler (0) != SCHED_IDLE))
         return -1;
     /* ioprio: class in the upper 3 bits of 16; 3 is idle, 2 best effort (lowest level 7). A kernel without it ignores us. */
     syscall (SYS_ioprio_set, 1, 0, strcmp (c->io_priority, "idle") == 0 ? 3 << 13 : 2 << 13 | 7);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -102,6 +104,7 @@ struct try {
     int64_t ms;         /* that it may take */
     uint64_t cpus;      /* that it asks for; 0: the owner's */
     const char *settings;
+    int nice;           /* that the worker was started with; 0: none, else as idle as well */
 };
 
 static char group[300]; /* of the step */
@@ -122,6 +125,8 @@ static pid_t begin (const struct try *t)
     struct sandbox_opts o = { .kind = ISOLATION_BWRAP, .name = "it", .dir = "/state", .image = "/image", .state = "/state", .conf = &c, .step = &m.u.step, .source_date = 1, .log = hear };
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     told->rc = -1;
+    if (t->nice && (setpriority (PRIO_PROCESS, 0, t->nice) == -1 || sched_setscheduler (0, SCHED_IDLE, &(struct sched_param){ 0 }) == -1))
+        _exit (1);
     if (getppid () == parent && file_write ("/state/worker.ini", bytes_str (t->settings), 0600, &e) == 0 && conf_read (&c, "/state/worker.ini", &e) == 0
         && cgroup_setup ("/state", &e) == 0 && cgroup_make ("it.run", &(struct cgroup_limits){ 0 }, &e) == 0 && cgroup_enter ("it.run") == 0
         && sandbox_enter (ISOLATION_BWRAP, "/state", &e) == 0 && sandbox_open (&box, &o, &e) == 0) {
@@ -166,15 +171,17 @@ static bool alone (void) { return processes () == few; }
 
 static void limits (void)
 {
-    step (&(struct try){ "echo up; tail -c 200000000 /dev/zero", 60000, 0, SETTINGS });
+    step (&(struct try){ "cut -d ' ' -f 19 /proc/self/stat", 60000, 0, SETTINGS "nice = 5\n", 12 });
+    check (told->rc == 0 && heard (geteuid () == 0 ? "5\n" : "12\n"), "one of a worker that was started with a higher niceness: it has the owner's, or the worker's where that cannot be lowered");
+    step (&(struct try){ "echo up; tail -c 200000000 /dev/zero", 60000, 0, SETTINGS, 0 });
     check (told->rc == 0 && told->run.exit_status != 0 && told->run.out_of_memory, "a memory hog is killed, and that is told");
-    step (&(struct try){ "dd if=/dev/zero of=/src/big bs=1M count=40", 60000, 0, SETTINGS });
+    step (&(struct try){ "dd if=/dev/zero of=/src/big bs=1M count=40", 60000, 0, SETTINGS, 0 });
     check (told->rc == 0 && told->run.exit_status == 1 && heard ("No space left"), "a disk filler finds its disk full");
-    step (&(struct try){ "setsid sh -c 'sleep 4321 & sleep 4321' & echo up; while :; do :; done", 1500, 0, SETTINGS });
+    step (&(struct try){ "setsid sh -c 'sleep 4321 & sleep 4321' & echo up; while :; do :; done", 1500, 0, SETTINGS, 0 });
     check (told->rc == 0 && told->run.timed_out && told->run.exit_status == 124, "an endless loop ends with its time");
 
     int before = processes ();
-    pid_t pid = begin (&(struct try){ "b() { b | b & }; b; i=0; while [ $i -lt 200 ]; do sleep 4321 & i=$((i + 1)); done; wait", 20000, 0, SETTINGS });
+    pid_t pid = begin (&(struct try){ "b() { b | b & }; b; i=0; while [ $i -lt 200 ]; do sleep 4321 & i=$((i + 1)); done; wait", 20000, 0, SETTINGS, 0 });
     check (until (full), "a fork bomb comes to the limit of processes");
     int64_t most = number (group, "pids.current", "");
     check (number (group, "pids.max", "") == 24 && most > 0 && most <= 24 && processes () <= before + 1 + 24, "and not beyond it");
@@ -182,7 +189,7 @@ static void limits (void)
     over (pid);
     cgroup_sweep ();
 
-    pid = begin (&(struct try){ "echo up; while :; do :; done & while :; do :; done", 60000, 1, SETTINGS "nice = 10\ncpu-priority = idle\n" });
+    pid = begin (&(struct try){ "echo up; while :; do :; done & while :; do :; done", 60000, 1, SETTINGS "nice = 10\ncpu-priority = idle\n", 0 });
     check (until (up), "two that spin");
     int64_t began = time_mono_ms (), used = number (group, "cpu.stat", "usage_usec ");
     usleep (1500000);
@@ -198,7 +205,7 @@ static void limits (void)
 
 static void freezing (void)
 {
-    pid_t pid = begin (&(struct try){ "echo up; i=0; while [ $i -lt 10 ]; do sleep 0.1; echo tick; i=$((i + 1)); done; echo on", 4000, 0, SETTINGS });
+    pid_t pid = begin (&(struct try){ "echo up; i=0; while [ $i -lt 10 ]; do sleep 0.1; echo tick; i=$((i + 1)); done; echo on", 4000, 0, SETTINGS, 0 });
     check (until (up) && cgroup_freeze ("it.box", true) == 0 && until (stands) && cgroup_frozen ("it.box"), "a step is frozen");
     usleep (300000); /* what was in the pipe */
     size_t said = told->log;
@@ -214,7 +221,7 @@ static void freezing (void)
 static void killed (void)
 {
     few = processes ();
-    pid_t pid = begin (&(struct try){ "dd if=/dev/zero of=/src/big bs=1M count=8 2>/dev/null; setsid sleep 4321 & setsid sleep 4321 & echo up; sleep 4321", 60000, 0, SETTINGS });
+    pid_t pid = begin (&(struct try){ "dd if=/dev/zero of=/src/big bs=1M count=8 2>/dev/null; setsid sleep 4321 & setsid sleep 4321 & echo up; sleep 4321", 60000, 0, SETTINGS, 0 });
     check (until (up) && cgroup_freeze ("it.box", true) == 0 && until (stands), "a step with daemons, frozen");
     kill (pid, SIGKILL);
     waitpid (pid, NULL, 0);
@@ -238,7 +245,7 @@ static int all (void)
     check (cgroup_setup ("/state", &e) == 0 && strcmp (cgroup_kind (), "v2") == 0, "version 2 is found");
     cgroup_weight (10, false);
     check (sandbox_probe (ISOLATION_BWRAP, NULL, NULL, &e) == 0, "the driver bwrap works here");
-    step (&(struct try){ "id -u; pwd; echo $(nproc); exit 7", 60000, 1, SETTINGS });
+    step (&(struct try){ "id -u; pwd; echo $(nproc); exit 7", 60000, 1, SETTINGS, 0 });
     check (told->rc == 0 && told->run.exit_status == 7 && heard ("1000\n/src\n1\n"), "a step runs, as nobody in particular, on as many CPUs as it asks for");
     if (*e.msg)
         printf ("sandbox2: it says: %s\n", e.msg);
