@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,46 +45,43 @@ static bool program (const char *name, char *path, size_t size)
     return false;
 }
 
-static void look_kvm (struct finding *f, const char *state)
+/* "what: why (what to do)"; the line has its own name for what. */
+static void split (struct finding *f, const char *text)
 {
-    struct err e = ERR_INIT;
+    static const char *const known[] = { "isolation qemu: ", "isolation bwrap: ", "KVM: " };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp (text, known[i], strlen (known[i])) == 0)
+            text += strlen (known[i]);
+    const char *bracket = strrchr (text, '('), *end = text + strlen (text);
+    bool told = bracket && bracket > text && bracket[-1] == ' ' && end[-1] == ')';
+    if (told)
+        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (end - bracket - 2), bracket + 1);
+    snprintf (f->detail, sizeof f->detail, "%.*s", (int) (told ? bracket - 1 - text : end - text > 280 ? 280 : end - text), text);
+}
+
+static void look_kvm (struct finding *f, const struct conf *conf, const char *state)
+{
     struct standing s;
     int64_t began = time_mono_ms ();
     vm_kvm_forget (state);
     vm_kvm_machine (state, &s);
     f->ok = s.what == STANDING_WORKS;
-    err_set (&e, ERR_FAILED, "%s", s.why);
-    char *bracket = strstr (e.msg, " (");
-    if (f->ok) {
+    if (f->ok)
         snprintf (f->detail, sizeof f->detail, "a virtual CPU did its work in %lld ms", (long long) (time_mono_ms () - began));
-        return;
-    }
-    if (bracket) {
-        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (strlen (bracket) - 3), bracket + 2);
-        *bracket = '\0';
-    } else
-        snprintf (f->advice, sizeof f->advice, "run the worker on a machine that is no virtual one, or with nested virtualisation; else VMs are emulated (slower)");
-    snprintf (f->detail, sizeof f->detail, "%.280s", strncmp (e.msg, "KVM: ", 5) == 0 ? e.msg + 5 : e.msg);
+    else
+        split (f, s.why);
+    if (!f->ok && !*f->advice)
+        snprintf (f->advice, sizeof f->advice, "run the worker on a machine that is no virtual one, or with nested virtualisation; %s",
+                  conf->emulation ? "until then VMs are emulated (slow)" : "or set emulation = yes in worker.ini, and VMs are emulated (slow)");
 }
 
-static void look_emulation (struct finding *f)
+static void look_emulation (struct finding *f, const struct conf *conf)
 {
     char path[PATH_MAX];
     f->ok = program ("qemu-system-x86_64", path, sizeof path);
-    snprintf (f->detail, sizeof f->detail, "%.200s", f->ok ? path : "there is no qemu-system-x86_64");
+    snprintf (f->detail, sizeof f->detail, "%.200s%s", f->ok ? path : "there is no qemu-system-x86_64", !f->ok ? "" : conf->emulation ? ", allowed (emulation = yes)" : ", not allowed (emulation = no)");
     if (!f->ok)
         snprintf (f->advice, sizeof f->advice, "install qemu-system-x86");
-}
-
-/* "what: why (what to do)" */
-static void split (struct finding *f, char *text)
-{
-    char *bracket = strrchr (text, '('), *end = text + strlen (text);
-    if (bracket && bracket > text && bracket[-1] == ' ' && end[-1] == ')') {
-        snprintf (f->advice, sizeof f->advice, "%.*s", (int) (end - bracket - 2), bracket + 1);
-        bracket[-1] = '\0';
-    }
-    snprintf (f->detail, sizeof f->detail, "%.280s", text);
 }
 
 static void look_driver (struct finding *f, unsigned kind, const struct conf *conf, const char *state)
@@ -106,14 +104,8 @@ static void look_cgroups (struct finding *f, const char *place)
         snprintf (f->detail, sizeof f->detail, "%s: memory and processes can be limited, steps can%s be frozen", cgroup_kind (), freezes ? "" : "not");
         if (strcmp (cgroup_kind (), "v1") == 0)
             snprintf (f->advice, sizeof f->advice, "version 2 needs no root: boot with systemd.unified_cgroup_hierarchy=1, and Delegate=yes in the worker's unit");
-    } else {
-        char *bracket = strstr (e.msg, " (");
-        if (bracket) {
-            snprintf (f->advice, sizeof f->advice, "%.*s", (int) strlen (bracket) - 3, bracket + 2);
-            *bracket = '\0';
-        }
-        snprintf (f->detail, sizeof f->detail, "%.280s", e.msg);
-    }
+    } else
+        split (f, e.msg);
 }
 
 /* Our own null job, in a VM of an image that is here: the only proof. What came of it is known to a worker that runs. */
@@ -125,8 +117,10 @@ static void look_vm (struct finding *f, const struct conf *conf, const char *sta
     int64_t ms = 0;
     if (!groups && conf->require_cgroups)
         snprintf (f->detail, sizeof f->detail, "not tried: there are no control groups to hold it in");
-    else if (!(image = vm_image_here (state)))
-        snprintf (f->detail, sizeof f->detail, "not tried: no image with a kernel is here before the first step in one");
+    else if (!(image = vm_image_here (state))) {
+        snprintf (f->detail, sizeof f->detail, "not tried yet: no image with a kernel is here");
+        snprintf (f->advice, sizeof f->advice, "run a step in a VM, which fetches one, and probe again");
+    }
     else if (trial_run (&(struct trial_opts){ conf, state, image, dir, "vm" }, &accel, &ms, &e) == 0) {
         f->ok = true;
         snprintf (f->detail, sizeof f->detail, "a null job ran in a VM of image %.12s, %s, in %lld ms", strrchr (image, '/') + 1, accel == VM_KVM ? "under KVM" : "emulated", (long long) ms);
@@ -200,7 +194,7 @@ static void look_disk (struct finding *f, const struct conf *conf, const char *s
         snprintf (f->advice, sizeof f->advice, "image-cache does not fit: lower it, or make room");
 }
 
-static void look_memory (struct finding *f, const struct conf *conf)
+static void look_memory (struct finding *f, const struct conf *conf, bool vms)
 {
     char line[128];
     long long total = 0, v;
@@ -210,9 +204,20 @@ static void look_memory (struct finding *f, const struct conf *conf)
             total = v * 1024;
     if (in)
         fclose (in);
-    long long want = (conf->memory / 1024 + conf->disk / 1024) * 1024 * conf->steps;
-    f->ok = total >= conf->memory;
-    snprintf (f->detail, sizeof f->detail, "%lld M; %lld steps may use %lld M (memory and disk: the work area is in memory)", total >> 20, (long long) conf->steps, want >> 20);
+    /* as much as any project may have; a VM has its kernel and its emulator beside the step */
+    long long most = 0, memory = 0;
+    for (int i = -1; i < (int) conf->project_count; i++) {
+        struct conf c;
+        conf_for_section (conf, i, &c);
+        long long one = vms ? vm_memory (&c) / 1024 + VM_OVERHEAD / 1024 : c.memory / 1024 + c.disk / 1024;
+        most = one > most ? one : most;
+        memory = c.memory > memory ? c.memory : memory;
+        conf_release (&c);
+    }
+    long long want = most > INT64_MAX / 1024 / conf->steps ? INT64_MAX : most * 1024 * conf->steps;
+    f->ok = total >= memory;
+    snprintf (f->detail, sizeof f->detail, "%lld M; %lld step%s may use %lld M (memory and disk: the work area is in memory%s)", total >> 20, (long long) conf->steps, conf->steps == 1 ? "" : "s", want >> 20,
+              vms ? "; and what a VM takes" : "");
     if (want > total)
         snprintf (f->advice, sizeof f->advice, "lower steps, memory or disk in worker.ini: together they are more than there is");
 }
@@ -233,12 +238,17 @@ static void look_priority (struct finding *f)
 {
     int status = 0;
     pid_t pid = fork ();
-    if (pid == 0)
-        _exit (sched_setscheduler (0, SCHED_IDLE, &(struct sched_param){ 0 }) == 0 ? 0 : 1);
+    if (pid == 0) {
+        int idle = sched_setscheduler (0, SCHED_IDLE, &(struct sched_param){ 0 }) == 0 ? 0 : 1;
+        _exit (idle | (syscall (SYS_ioprio_set, 1, 0, 3 << 13) == 0 ? 0 : 2));
+    }
     while (pid > 0 && waitpid (pid, &status, 0) == -1 && errno == EINTR) {
     }
-    f->ok = pid > 0 && WIFEXITED (status) && WEXITSTATUS (status) == 0;
-    snprintf (f->detail, sizeof f->detail, "cpu-priority = idle %s", f->ok ? "works" : "does not work");
+    int lacks = pid > 0 && WIFEXITED (status) ? WEXITSTATUS (status) : 3;
+    f->ok = !lacks;
+    snprintf (f->detail, sizeof f->detail, "cpu-priority = idle %s, io-priority = idle %s", lacks & 1 ? "does not work" : "works", lacks & 2 ? "does not" : lacks & 1 ? "does" : "too");
+    if (lacks & 1)
+        snprintf (f->advice, sizeof f->advice, "set cpu-priority = normal in worker.ini");
 }
 
 static void look_git (struct finding *f)
@@ -254,14 +264,13 @@ bool probe_print (const struct conf *conf, const char *state, bool json)
 {
     enum { KVM, VM, EMULATION, QEMU, BWRAP, NAMESPACES, CGROUPS, IMAGES, DISK, MEMORY, PRIORITY, IDLE, GIT, COUNT };
     static const char *const names[COUNT] = { "kvm", "vm", "emulation", "qemu", "bwrap", "namespaces", "cgroups", "images", "disk", "memory", "priority", "idle", "git" };
-    static const char *const meaning[] = { "cannot", "can" };
     struct finding f[COUNT];
     memset (f, 0, sizeof f);
     for (int i = 0; i < COUNT; i++)
         f[i].name = names[i];
     char place[] = "/tmp/assay-probe.XXXXXX";
     bool placed = mkdtemp (place) != NULL;
-    look_kvm (&f[KVM], state);
+    look_kvm (&f[KVM], conf, state);
     if (placed)
         look_cgroups (&f[CGROUPS], place);
     else
@@ -271,19 +280,26 @@ bool probe_print (const struct conf *conf, const char *state, bool json)
     cgroup_leave ();
     if (placed)
         file_remove_tree (place, NULL);
-    look_emulation (&f[EMULATION]);
+    look_emulation (&f[EMULATION], conf);
     look_driver (&f[QEMU], ISOLATION_QEMU, conf, state);
     look_driver (&f[BWRAP], ISOLATION_BWRAP, conf, state);
     look_namespaces (&f[NAMESPACES]);
     look_images (&f[IMAGES]);
     look_disk (&f[DISK], conf, state);
-    look_memory (&f[MEMORY], conf);
     look_priority (&f[PRIORITY]);
     look_idle (&f[IDLE], conf, state);
     look_git (&f[GIT]);
-    unsigned offered = sandbox_offer (conf, state, NULL, NULL);
-    bool works = f[DISK].ok && f[GIT].ok && f[MEMORY].ok && (f[CGROUPS].ok || !conf->require_cgroups);
-    works = works && offered && (offered != ISOLATION_BWRAP || f[IMAGES].ok);
+    unsigned offered = sandbox_offer (conf, state, NULL, NULL), listed[CONF_DRIVERS];
+    look_memory (&f[MEMORY], conf, offered & ISOLATION_QEMU);
+    const bool against[COUNT] = { [DISK] = !f[DISK].ok, [GIT] = !f[GIT].ok, [MEMORY] = !f[MEMORY].ok, [CGROUPS] = !f[CGROUPS].ok && conf->require_cgroups,
+                                  [IMAGES] = offered == ISOLATION_BWRAP && !f[IMAGES].ok };
+    BUF (why);
+    for (size_t i = 0, n = offered ? 0 : conf_drivers (conf, listed); i < n; i++)
+        buf_addf (&why, "%s%s", why.len ? ", " : "", isolation_name (listed[i]));
+    for (int i = 0; i < COUNT; i++)
+        if (against[i])
+            buf_addf (&why, "%s%s", why.len ? ", " : "", f[i].name);
+    bool works = !why.len;
     for (int i = 0; i < COUNT; i++)
         if (json) {
             json_t *o = json_pack ("{s:s, s:b, s:s}", "name", f[i].name, "ok", f[i].ok, "detail", f[i].detail);
@@ -299,10 +315,14 @@ bool probe_print (const struct conf *conf, const char *state, bool json)
         }
     if (json) {
         json_t *o = json_pack ("{s:s, s:b, s:s}", "name", "worker", "ok", works, "detail", conf->isolation);
+        if (!works)
+            json_object_set_new (o, "advice", json_sprintf ("see %s", buf_str (&why)));
         json_dumpf (o, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
         putchar ('\n');
         json_decref (o);
-    } else
-        printf ("\nA worker with these settings (isolation %s) %s work here.\n", conf->isolation, meaning[works]);
+    } else if (works)
+        printf ("\nA worker with these settings (isolation %s) can work here.\n", conf->isolation);
+    else
+        printf ("\nA worker with these settings (isolation %s) cannot work here: see %s.\n", conf->isolation, buf_str (&why));
     return works;
 }

@@ -130,11 +130,48 @@ expect 0 assay worker --dir "$two" drain --wait
 has out drained
 [ "$(state_of "$id" build)" = trusted ] || until_true 10 sh -c "assay status --json $id | grep -q '\"state\":\"trusted\"'"
 
-say "what this machine can do"
+say "what this machine can do, a line each, and what to change; with the settings that it is asked about"
 expect 0 assay worker --dir "$two" probe
-for w in kvm emulation bwrap namespaces cgroups images disk memory; do has out "$w "; done
+for w in kvm vm emulation qemu bwrap namespaces cgroups images disk memory priority idle git; do
+    [ "$(grep -cE "^$w +(yes|no) " "$scratch/out")" = 1 ] || fail "no line $w: $(cat "$scratch/out")"
+done
+! grep -vE '^[a-z]+ +(yes|no) |^ {17}to change it: [^ ]|^$|^A worker with these settings \(isolation [a-z ]+\) can work here\.$' "$scratch/out" || fail "lines of another shape"
+[ "$(grep -E '^[a-z]+ +(yes|no) ' "$scratch/out" | cut -c 12 | sort -u)" = ' ' ] && [ "$(grep -E '^[a-z]+ +(yes|no) ' "$scratch/out" | cut -c 13-17 | sort -u | tr -d ' \n')" = noyes ] || fail "not aligned"
 expect 0 assay worker --dir "$two" probe --json
-has out '"name":"cgroups"'
+python3 -c 'import json, sys
+lines = [json.loads(l) for l in sys.stdin]
+assert len(lines) == 14 and all(isinstance(l["ok"], bool) and l["detail"] for l in lines), lines
+assert lines[-1] == {"name": "worker", "ok": True, "detail": "bwrap"}, lines[-1]' <"$scratch/out" || fail "JSON: $(cat "$scratch/out")"
+no() { # NAME DETAIL ADVICE: the line is a no, with what to do
+    grep -A 1 -E "^$1 +no .*$2" "$scratch/out" | grep -qF "to change it: $3" || { cat "$scratch/out"; fail "not: $1 no $2 ($3)"; }
+}
+probed() { # LINES: settings of a worker that is only asked about
+    mkdir -p "$scratch/asked"
+    settings "$scratch/asked" "$1"
+    expect 1 "${2:-env}" assay-worker --dir "$scratch/asked" probe
+}
+probed '[worker]\nfree-disk = 1000T\n[project p]\nmemory = 1000T\n'
+no disk 'floor 1048576000 M' 'make room, or lower free-disk'
+no memory 'may use 1048580096 M' 'lower steps, memory or disk'
+has out 'cannot work here: see disk, memory.'
+bare() { printf '#!/bin/sh\nexec unshare %s sh -c '\''%s && exec "$@"'\'' sh "$@"\n' "$1" "$2" >"$scratch/bare" && chmod 755 "$scratch/bare"; }
+if [ "$(id -u)" = 0 ]; then
+    bare -m 'mount -t tmpfs none /sys/fs/cgroup'
+    probed '' "$scratch/bare"
+    no cgroups 'no usable cgroups' 'start it by systemd with Delegate=yes'
+    has out 'cannot work here: see cgroups.'
+    bare -Ur 'echo 0 >/proc/sys/user/max_user_namespaces'
+    probed '' "$scratch/bare"
+    no namespaces 'no user namespace' 'sysctl kernel'
+    no bwrap 'do not work here' 'allow unprivileged user namespaces'
+    has out 'cannot work here: see bwrap'
+fi
+if ! grep -qE '^kvm +yes' "$scratch/out"; then
+    probed '[worker]\nisolation = qemu\nemulation = no\n'
+    no qemu 'KVM does not work here' ''
+    grep -qE '^emulation +(yes|no) .*(not allowed|there is no)' "$scratch/out" || fail "emulation: $(cat "$scratch/out")"
+    has out 'cannot work here: see qemu.'
+fi
 expect 2 assay worker --dir "$two" dance
 expect 5 assay worker --dir "$scratch" status
 
