@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,11 +25,8 @@ static bool confine (int *stop, int *given, uid_t uid, pid_t parent)
         return false;
     *stop = STOP;
     *given = GIVEN;
-    if (uid && (setgroups (0, NULL) == -1 || setresgid (uid, uid, uid) == -1 || setresuid (uid, uid, uid) == -1))
-        return false;
     return setrlimit (RLIMIT_NPROC, &zero) == 0 && setrlimit (RLIMIT_FSIZE, &zero) == 0 && setrlimit (RLIMIT_CORE, &zero) == 0 && setrlimit (RLIMIT_NOFILE, &files) == 0
-        && prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl (PR_SET_PDEATHSIG, SIGKILL) == 0 /* another user's process forgets it */ && getppid () == parent
-        && seccomp_relay () == 0;
+        && seccomp_drop (uid, parent) == 0 && seccomp_only (SECCOMP_RELAY) == 0;
 }
 
 int relay_vm_give (int to, int port)

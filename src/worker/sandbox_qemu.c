@@ -26,6 +26,7 @@
 #include "worker/image_meta.h"
 #include "worker/relay_vm.h"
 #include "worker/sandbox_impl.h"
+#include "worker/seccomp.h"
 #include "worker/vm_disk.h"
 #include "worker/vm_null.h"
 #include "worker/vm_probe.h"
@@ -151,6 +152,7 @@ struct keeper {
     int log, relay;          /* relay: to the relay's process, or -1 */
     int64_t step_ms, start_by; /* what the step may take; when its VM must be up */
     char *group;
+    pid_t parent;
     struct vm vm;
     struct talk talk;
 };
@@ -288,6 +290,25 @@ static bool lost_kvm (struct keeper *k, struct err *e)
     return true;
 }
 
+static int by_number (const void *a, const void *b)
+{
+    return *(const int *) a - *(const int *) b;
+}
+
+/* From here on it only reads what the guest says, and ends the VM: with that, and with nothing else that is open. */
+static int settle (struct keeper *k, struct err *e)
+{
+    int keep[] = { 2, k->log, k->q->status, k->vm.pidfd, k->vm.ctl, k->vm.log, k->vm.relay, k->vm.console, k->vm.qmp };
+    const size_t n = sizeof keep / sizeof *keep;
+    qsort (keep, n, sizeof *keep, by_number);
+    for (size_t i = 0; i < n; i++) {
+        unsigned last = i + 1 < n ? (unsigned) keep[i + 1] - 1 : ~0u;
+        if (keep[i] >= 2 && (unsigned) keep[i] < last && close_range ((unsigned) keep[i] + 1, last, 0) == -1)
+            return err_errno (e, "isolation qemu: close_range");
+    }
+    return seccomp_drop (sandbox_user (k->box), k->parent) == -1 || seccomp_only (SECCOMP_KEEPER) == -1 ? err_errno (e, "isolation qemu: the VM's keeper cannot be confined") : 0;
+}
+
 static void keep (struct keeper *k)
 {
     struct err e = ERR_INIT;
@@ -306,6 +327,8 @@ static void keep (struct keeper *k)
             dprintf (k->log, "[assay] network: the relay is gone: %s\n", strerror (errno));
         fd_close (&k->vm.relay); /* the relay's alone: when it hangs up, the guest sees it */
     }
+    if (got == 0)
+        got = settle (k, &e);
     if (got == 0)
         got = talk_follow (&k->talk, REPORT_MS, &end, &e);
     if (got == 0)
@@ -339,7 +362,7 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     fd_close (&net[0]);
     *pid = fork ();
     if (*pid == 0) {
-        struct keeper k = { .box = box, .q = q, .log = log_fd, .relay = net[1], .vm = VM_INIT, .group = xasprintf ("%s.box", box->o.name) };
+        struct keeper k = { .box = box, .q = q, .log = log_fd, .relay = net[1], .vm = VM_INIT, .parent = parent, .group = xasprintf ("%s.box", box->o.name) };
         k.step_ms = box->deadline - time_mono_ms ();
         k.start_by = time_mono_ms () + START_MS < box->end ? time_mono_ms () + START_MS : box->end;
         prctl (PR_SET_PDEATHSIG, SIGKILL);

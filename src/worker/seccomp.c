@@ -3,10 +3,14 @@
 #include "worker/seccomp.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,25 +86,53 @@ int seccomp_filter_fd (struct err *e)
     return fd;
 }
 
-/* All that a process that only moves bytes between sockets needs; what else it asks for fails. */
-int seccomp_relay (void)
+/* What both need: bytes over what is open, memory that is not to be executed, and an end. What else they ask for fails. */
+static const int common_calls[] = { SCMP_SYS (read), SCMP_SYS (write), SCMP_SYS (recvfrom), SCMP_SYS (sendto), SCMP_SYS (recvmsg), SCMP_SYS (poll), SCMP_SYS (ppoll), SCMP_SYS (close),
+                                    SCMP_SYS (brk), SCMP_SYS (munmap), SCMP_SYS (mremap), SCMP_SYS (madvise), SCMP_SYS (futex), SCMP_SYS (rt_sigreturn), SCMP_SYS (rt_sigprocmask),
+                                    SCMP_SYS (restart_syscall), SCMP_SYS (clock_gettime), SCMP_SYS (exit), SCMP_SYS (exit_group) };
+static const int relay_calls[] = { SCMP_SYS (connect), SCMP_SYS (getsockopt), SCMP_SYS (shutdown) };
+static const int keeper_calls[] = { SCMP_SYS (kill), SCMP_SYS (wait4), SCMP_SYS (lseek), SCMP_SYS (fstat), SCMP_SYS (newfstatat) }; /* dprintf seeks */
+
+static int allow (scmp_filter_ctx c, const int *calls, size_t n)
 {
-    static const int calls[] = { SCMP_SYS (read), SCMP_SYS (write), SCMP_SYS (recvfrom), SCMP_SYS (sendto), SCMP_SYS (recvmsg), SCMP_SYS (poll), SCMP_SYS (ppoll), SCMP_SYS (connect),
-                                 SCMP_SYS (getsockopt), SCMP_SYS (shutdown), SCMP_SYS (close), SCMP_SYS (brk), SCMP_SYS (munmap), SCMP_SYS (mremap), SCMP_SYS (madvise),
-                                 SCMP_SYS (futex), SCMP_SYS (rt_sigreturn), SCMP_SYS (rt_sigprocmask), SCMP_SYS (restart_syscall), SCMP_SYS (clock_gettime), SCMP_SYS (exit), SCMP_SYS (exit_group) };
+    int bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, calls[i], 0);
+    return bad;
+}
+
+int seccomp_only (enum seccomp_role role)
+{
     static const int families[] = { AF_INET, AF_INET6 };
     scmp_filter_ctx c = seccomp_init (SCMP_ACT_ERRNO (EPERM));
-    int bad = c ? seccomp_attr_set (c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -1;
-    for (size_t i = 0; c && i < sizeof calls / sizeof *calls; i++)
-        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, calls[i], 0);
-    for (size_t i = 0; c && i < sizeof families / sizeof *families; i++)
-        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (socket), 2, SCMP_A0 (SCMP_CMP_EQ, (scmp_datum_t) families[i]),
-                                 SCMP_A1 (SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (c) { /* memory, and none of it to be executed */
-        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mmap), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mprotect), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-        bad |= seccomp_load (c);
-        seccomp_release (c);
+    if (!c)
+        return -1;
+    int bad = seccomp_attr_set (c, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    bad |= allow (c, common_calls, sizeof common_calls / sizeof *common_calls);
+    bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mmap), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (mprotect), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    if (role == SECCOMP_RELAY) {
+        bad |= allow (c, relay_calls, sizeof relay_calls / sizeof *relay_calls);
+        for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+            bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (socket), 2, SCMP_A0 (SCMP_CMP_EQ, (scmp_datum_t) families[i]),
+                                     SCMP_A1 (SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK));
+    } else {
+        bad |= allow (c, keeper_calls, sizeof keeper_calls / sizeof *keeper_calls);
+        bad |= seccomp_rule_add (c, SCMP_ACT_ALLOW, SCMP_SYS (openat), 1, SCMP_A2 (SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)); /* is its group frozen? */
     }
+    bad |= seccomp_load (c);
+    seccomp_release (c);
     return bad ? -1 : 0;
+}
+
+int seccomp_drop (uid_t uid, pid_t parent)
+{
+    if (uid) {
+        for (unsigned long cap = 0; prctl (PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++) {
+        }
+        if (setgroups (0, NULL) == -1 || setresgid (uid, uid, uid) == -1 || setresuid (uid, uid, uid) == -1)
+            return -1;
+    }
+    /* another user's process forgets whom it is to die with */
+    return prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl (PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid () == parent ? 0 : -1;
 }

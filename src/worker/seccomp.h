@@ -6,12 +6,18 @@
 #ifndef ASSAY_WORKER_SECCOMP_H
 #define ASSAY_WORKER_SECCOMP_H
 
+#include <sys/types.h>
+
 #include "base/bytes.h"
 
 /* struct sock_filter[]; made at the first call, and it stays until the process ends. */
 int seccomp_program (struct bytes *program, struct err *e);
 int seccomp_filter_fd (struct err *e); /* a memfd with the program, at its beginning; -1 */
-/* For a relay that speaks with a guest: from now on this process may move bytes over what it has open, and dial over TCP. -1: it cannot be confined so. */
-int seccomp_relay (void);
+/* Processes of the worker that read what a hostile guest says give up what they do not need, in this order; -1: they must not go on.
+ * No one in particular (uid 0: as it is), no capability to come, no new privileges; it dies with its parent. */
+int seccomp_drop (uid_t uid, pid_t parent);
+/* From now on: bytes over what is open, and for a relay TCP, for a VM's keeper reading files and the end of its VM. Nothing else. */
+enum seccomp_role { SECCOMP_RELAY, SECCOMP_KEEPER };
+int seccomp_only (enum seccomp_role role);
 
 #endif

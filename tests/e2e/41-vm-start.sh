@@ -148,15 +148,7 @@ R
 commit long
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
-mine() { # the qemu processes below our worker
-    for p in $(pgrep qemu-system-x86); do
-        q=$p
-        while [ "$q" -gt 1 ] 2>/dev/null; do
-            [ "$q" = "$worker" ] && { echo "$p"; break; }
-            q=$(awk '{ print $4 }' /proc/"$q"/stat 2>/dev/null || echo 0)
-        done
-    done
-}
+mine() { vms_of "$worker"; }
 up_now() { assay log "$id/build" 2>/dev/null | grep -q up; }
 until_true 60 up_now
 victim=$(mine)

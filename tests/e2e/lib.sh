@@ -117,6 +117,16 @@ daemons() {
 image() { make_image box --kernel none; }
 # needs_vm: skips the scenario where none can be had
 needs_vm() { [ "$(uname -m)" = x86_64 ] && command -v qemu-system-x86_64 >/dev/null || { say "skipped: no qemu-system-x86_64 here"; exit 77; }; }
+# vms_of PID: the qemu processes below this process
+vms_of() {
+    for vm in $(pgrep qemu-system-x86); do
+        above=$vm
+        while [ "$above" -gt 1 ] 2>/dev/null; do
+            [ "$above" != "$1" ] || { echo "$vm"; break; }
+            above=$(awk '{ print $4 }' /proc/"$above"/stat 2>/dev/null || echo 0)
+        done
+    done
+}
 away='resolve|connect|fetch|unreachable|timed out|network|does not know'
 # vm_image: with the kernel of Debian's archive (kept in the cache of who runs this); skips the scenario where it cannot be had
 vm_image() {
