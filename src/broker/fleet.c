@@ -124,8 +124,12 @@ static void avoid (struct server *s, int64_t step, const char *worker, int64_t m
     (void) snprintf (v->worker, sizeof v->worker, "%s", worker);
 }
 
+/* A lease that ended without an outcome: is it held against the worker? ONCE: what it held at the same time counts as one, as when its owner takes
+ * the machine back, or it starts again. */
+enum blame { BLAME_NONE, BLAME_ONCE, BLAME_EACH };
+
 /* It did not do what it took: again and again, and that costs it its turns for a while. */
-static int strike (struct server *s, const struct context *c, const struct lease_row *l, struct err *e)
+static int strike (struct server *s, const struct context *c, const struct lease_row *l, enum blame blame, struct err *e)
 {
     struct strikes *k = NULL;
     int64_t now = time_mono_ms ();
@@ -137,12 +141,15 @@ static int strike (struct server *s, const struct context *c, const struct lease
         memset (k, 0, sizeof *k);
         (void) snprintf (k->worker, sizeof k->worker, "%s", l->worker);
     }
+    if (blame == BLAME_ONCE && l->issued <= k->struck)
+        return 0;
+    k->struck = time_now_us ();
     int64_t pause = schedule_pause (++k->n, s->conf.sideline);
     if (!pause)
         return 0;
     k->until = now + pause;
     char why[128];
-    (void) snprintf (why, sizeof why, "%u leases in a row declined or never answered: none for %lld s", k->n, (long long) (pause / 1000));
+    (void) snprintf (why, sizeof why, "%u leases in a row declined, handed back or never answered: none for %lld s", k->n, (long long) (pause / 1000));
     return event_add (s, &(struct event_fields){ .kind = "sidelined", .project = c->sub.project, .id = c->sub.id, .step = c->step.name, .state = c->step.state,
                                                  .worker = l->worker, .owner = l->owner, .reason = why }, NULL, e);
 }
@@ -172,8 +179,8 @@ static void tell_revoked (struct server *s, const struct lease_row *l, const cha
         send_later (s, &w->route, &m);
 }
 
-/* The lease is over without a vote. kind: of the event; blame: the worker took it and did not do it. */
-static int lease_end (struct server *s, struct lease_row *l, enum job_event event, const char *kind, const char *reason, bool blame, struct err *e)
+/* The lease is over without a vote. kind: of the event. */
+static int lease_end (struct server *s, struct lease_row *l, enum job_event event, const char *kind, const char *reason, enum blame blame, struct err *e)
 {
     struct context c = { 0 };
     if (context_of_step (s, l->step, &c, e) == -1) {
@@ -185,8 +192,8 @@ static int lease_end (struct server *s, struct lease_row *l, enum job_event even
     if (rc == 0)
         rc = event_add (s, &(struct event_fields){ .kind = kind, .project = c.sub.project, .id = c.sub.id, .step = c.step.name, .state = c.step.state,
                                                    .worker = l->worker, .owner = l->owner, .reason = reason }, NULL, e);
-    if (rc == 0 && blame)
-        rc = strike (s, &c, l, e);
+    if (rc == 0 && blame != BLAME_NONE)
+        rc = strike (s, &c, l, blame, e);
     if (rc == 0)
         rc = step_apply (s, &c, event, 0, reason, e);
     context_release (&c);
@@ -271,7 +278,7 @@ int on_decline (struct ask *a, struct err *e)
         return 0; /* it crossed our revocation */
     text_of (a->m->u.decline.reason, why, sizeof why);
     avoid (a->s, l.step, l.worker, a->s->conf.decline_pause);
-    if (lease_end (a->s, &l, JOB_GONE, "declined", why, true, e) == -1)
+    if (lease_end (a->s, &l, JOB_GONE, "declined", why, BLAME_EACH, e) == -1)
         return -1;
     acknowledge (a);
     return 0;
@@ -289,7 +296,7 @@ int on_handback (struct ask *a, struct err *e)
     if (w)
         w->credit = 0; /* its owner takes it back: until it says ready again */
     text_of (a->m->u.handback.reason, why, sizeof why);
-    if (lease_end (a->s, &l, JOB_GONE, "handed-back", why, false, e) == -1)
+    if (lease_end (a->s, &l, JOB_GONE, "handed-back", why, BLAME_ONCE, e) == -1)
         return -1;
     acknowledge (a);
     return 0;
@@ -311,7 +318,7 @@ static int not_held (void *arg, const struct lease_row *row)
     for (size_t i = 0; i < h->held->n; i++)
         if (h->held->v[i].len == 32 && memcmp (h->held->v[i].p, l.id.b, 32) == 0)
             return 0;
-    h->rc = lease_end (h->a->s, &l, JOB_GONE, "handed-back", "the worker started again and holds it no more", false, h->e);
+    h->rc = lease_end (h->a->s, &l, JOB_GONE, "handed-back", "the worker started again and holds it no more", BLAME_ONCE, h->e);
     return h->rc;
 }
 
@@ -403,7 +410,7 @@ int on_result (struct ask *a, struct err *e)
         char why[512];
         text_of (q->text, why, sizeof why);
         avoid (a->s, l.step, l.worker, ERROR_PAUSE_MS);
-        rc = lease_end (a->s, &l, JOB_ERROR, "error", why, false, e);
+        rc = lease_end (a->s, &l, JOB_ERROR, "error", why, BLAME_NONE, e);
     }
     context_release (&c);
     if (rc == 0)
@@ -430,13 +437,13 @@ static int check_one (void *arg, const struct lease_row *row)
     int64_t silent = w ? x->mono - w->heard : x->mono - s->started;
     if (!p || !principal_good (p)) {
         tell_revoked (s, &l, "the worker is revoked");
-        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker is revoked", false, x->e);
+        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker is revoked", BLAME_NONE, x->e);
     } else if (x->now > l.expires) {
         tell_revoked (s, &l, "the lease's time is over");
         avoid (s, l.step, l.worker, ERROR_PAUSE_MS);
-        x->rc = lease_end (s, &l, JOB_ERROR, "error", "no result within the lease's time", true, x->e);
+        x->rc = lease_end (s, &l, JOB_ERROR, "error", "no result within the lease's time", BLAME_EACH, x->e);
     } else if (silent > s->conf.silence)
-        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", false, x->e);
+        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", BLAME_NONE, x->e);
     return x->rc;
 }
 

@@ -15,7 +15,7 @@ static const struct config_row rows[] = {
     { "leases", "silence", CONFIG_DURATION, "8s", 1000, DAY, AT (silence), "a worker that is not heard for so long loses its leases" },
     { "leases", "errors", CONFIG_INT, "3", 1, 100, AT (error_cap), "attempts of a step that may end with an error before it is given up" },
     { "leases", "decline-pause", CONFIG_DURATION, "30s", 0, DAY, AT (decline_pause), "a worker that declined a step is not asked again for so long" },
-    { "leases", "sideline", CONFIG_DURATION, "10s", 1000, DAY, AT (sideline), "a worker that does not do what it took, three times in a row, gets nothing for so long; each further time twice as long, up to 60 times" },
+    { "leases", "sideline", CONFIG_DURATION, "10s", 1000, DAY, AT (sideline), "a worker that declines, hands back or never answers three leases in a row gets none for so long; each further time twice as long, up to 60 times that" },
     { "leases", "max-upload", CONFIG_SIZE, "8G", 1, INT64_MAX, AT (max_upload), "bytes of artifacts that one lease may upload" },
     { "limits", "log", CONFIG_SIZE, "16M", 1024, INT64_C (1) << 34, AT (max_log), "bytes of a step's log that are kept for each attempt" },
     { "limits", "queue", CONFIG_INT, "5000000", 1, INT64_C (1) << 40, AT (max_queue), "open steps; beyond that submissions are told to come again" },

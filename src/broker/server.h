@@ -51,6 +51,7 @@ struct strikes {                /* a worker that did not do what it took, again 
     char worker[64];
     unsigned n;                 /* in a row */
     int64_t until;              /* monotonic ms: no leases before */
+    int64_t struck;             /* microseconds: the newest of them */
 };
 #define STRIKES 1024u
 #define LOOKERS 256u

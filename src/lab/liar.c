@@ -13,6 +13,7 @@
  *   assay-liar mute DIR                     subscribes to all events, and never reads one
  *   assay-liar topics DIR COUNT            subscribes to so many topics, one after the other, and stays
  *   assay-liar vote DIR COUNT TEXT STATUS     answers COUNT leases without running anything: artifact n with TEXT (-: none), and this exit status
+ *   assay-liar claim DIR ISOLATION COUNT TEXT STATUS   the same, and says that it gives that isolation: bwrap, qemu, or qemu-offered: not in its results
  *   assay-liar steal DIR1 DIR2 TEXT      DIR1 takes a lease, DIR2 answers it in every way, then DIR1 does, with TEXT; prints the broker's answers
  *   assay-liar echo DIR                  takes a lease, waits for another worker's result of the same step in the broker's log, answers with that
  *   assay-liar replay DIR                takes two leases, and answers the second with its own result of the first
@@ -20,7 +21,7 @@
  *   assay-liar name DIR BLOB SIZE        takes a lease, and uploads a manifest that names somebody's blob, without having its bytes
  *   assay-liar enrol DIR TOKEN KIND      joins again under the token's name with DIR's own key of that kind (sign, transport, seal; swap: its
  *                                        transport key for sealing; bit: its transport key in another writing)
- *   assay-liar decline DIR N             takes N leases, one after the other, and declines each
+ *   assay-liar decline DIR WAY N         takes N leases, one after the other, and does none: WAY decline, handback, or leave (it forgets it)
  *   assay-liar repeat DIR TEXT           answers one lease with TEXT, then a second one with the very same words; prints the answers
  *   assay-liar hold DIR                  takes a lease, and never answers
  *   assay-liar linger DIR TEXT           answers one lease with TEXT, and goes on asking until it is refused; then connects anew
@@ -49,6 +50,7 @@
 #define LEASE_MS 60000 /* until a lease must have come */
 
 struct err e = ERR_INIT;
+unsigned claimed = ISOLATION_BWRAP;
 
 void die (const char *what)
 {
@@ -363,7 +365,7 @@ void take_lease (struct client *c, struct taken *t)
     struct bytes all = bytes_str ("*");
     struct envelope v = { 0 };
     ready.u.ready.credit = 1;
-    ready.u.ready.isolation = ISOLATION_BWRAP;
+    ready.u.ready.isolation = claimed;
     ready.u.ready.network = NETWORK_NONE;
     ready.u.ready.projects = (struct bytes_list){ &all, 1 };
     if (client_send (c, &hold, &e) == -1 || client_send (c, &ready, &e) == -1)
@@ -480,9 +482,9 @@ int main (int argc, char **argv)
     } rows[] = {
         { "garbage", 3, cmd_garbage }, { "flood", 3, cmd_flood }, { "history", 2, cmd_history }, { "stranger", 2, cmd_stranger }, { "tcp", 2, cmd_tcp },
         { "submit", 7, cmd_submit },   { "lease", 2, cmd_lease }, { "result", 2, cmd_result },     { "mute", 1, cmd_mute },     { "topics", 2, cmd_topics },
-        { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote },     { "steal", 3, cmd_steal },
+        { "broker", 2, cmd_broker },   { "verdict", 3, cmd_verdict }, { "vote", 4, cmd_vote }, { "claim", 5, cmd_claim },     { "steal", 3, cmd_steal },
         { "echo", 1, cmd_echo },       { "replay", 1, cmd_replay }, { "read", 2, cmd_read },      { "name", 3, cmd_name },
-        { "enrol", 3, cmd_enrol },     { "decline", 2, cmd_decline },
+        { "enrol", 3, cmd_enrol },     { "decline", 3, cmd_decline },
         { "repeat", 2, cmd_repeat },   { "hold", 1, cmd_hold },   { "linger", 2, cmd_linger },     { "copy", 2, cmd_copy },
         { "store", 3, cmd_store },     { "late", 2, cmd_late },
     };

@@ -6,6 +6,7 @@
 #include "auth/realm.h"
 
 extern struct err e;                                             /* why the last call failed */
+extern unsigned claimed;                                         /* ISOLATION_*: what it says that it gives */
 
 struct taken {                                                   /* a lease, as the broker sent it */
     struct net_in in;
@@ -30,7 +31,7 @@ void vote (struct realm *rl, struct client *broker, struct taken *t, const char 
 void one_file (const char *text, struct buf *manifest, struct buf *content); /* an artifact: file n with a line of text, none with "-" */
 
 #define LIAR_MODE(name) int cmd_##name (char **v);               /* its arguments; the exit status */
-LIAR_MODE (vote) LIAR_MODE (steal) LIAR_MODE (repeat) LIAR_MODE (hold) LIAR_MODE (linger) LIAR_MODE (copy) LIAR_MODE (late)
+LIAR_MODE (vote) LIAR_MODE (claim) LIAR_MODE (steal) LIAR_MODE (repeat) LIAR_MODE (hold) LIAR_MODE (linger) LIAR_MODE (copy) LIAR_MODE (late)
 LIAR_MODE (broker) LIAR_MODE (store) LIAR_MODE (verdict)
 LIAR_MODE (result) LIAR_MODE (echo) LIAR_MODE (replay) LIAR_MODE (read) LIAR_MODE (name) LIAR_MODE (enrol) LIAR_MODE (decline)
 

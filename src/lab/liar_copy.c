@@ -178,18 +178,29 @@ int cmd_enrol (char **v)
     return 0;
 }
 
+/* WAY decline, handback, or leave: that is to come again, and not to know of it. */
 int cmd_decline (char **v)
 {
     struct realm *rl = realm_of (v[0]);
     struct client *c = client_of (rl, ROLE_BROKER);
-    for (long n = strtol (v[1], NULL, 10); n > 0; n--) {
+    for (long n = strtol (v[2], NULL, 10); n > 0; n--) {
         struct taken t;
+        struct msg d = MSG_INIT (decline, 0);
         take_lease (c, &t);
-        struct msg d = MSG_INIT (decline, client_request (c));
+        d.request = client_request (c);
         d.u.decline.lease = t.id;
         d.u.decline.reason = bytes_str ("not this one");
-        answer_of (c, &d, MSG_ok);
+        if (!strcmp (v[1], "decline"))
+            answer_of (c, &d, MSG_ok);
+        else if (!strcmp (v[1], "handback"))
+            give_back (c, &t);
         taken_release (&t);
+    }
+    if (!strcmp (v[1], "leave")) { /* the last one */
+        struct msg hold = MSG_INIT (holding, 0), ping = MSG_INIT (ping, client_request (c));
+        if (client_send (c, &hold, &e) == -1)
+            die ("holding");
+        answer_of (c, &ping, MSG_pong);
     }
     client_close (&c);
     realm_close (&rl);

@@ -93,6 +93,8 @@ static void upload (struct realm *rl, struct bytes lease, struct bytes manifest,
     net_in_release (&in);
 }
 
+static unsigned made = ISOLATION_BWRAP; /* as its results say */
+
 /* A result that is right in every respect but for what it says came out. */
 static void seal_vote (struct realm *rl, const struct taken *t, const char *text, unsigned status, struct buf *sealed)
 {
@@ -101,7 +103,7 @@ static void seal_vote (struct realm *rl, const struct taken *t, const char *text
     BUF (receipt);
     BUF (manifest);
     BUF (content);
-    struct report rep = { .isolation = ISOLATION_BWRAP, .exit_status = status, .network = NETWORK_NONE, .artifact = manifest_empty (), .lease = t->m.u.lease.lease, .started = now, .finished = now,
+    struct report rep = { .isolation = made, .exit_status = status, .network = NETWORK_NONE, .artifact = manifest_empty (), .lease = t->m.u.lease.lease, .started = now, .finished = now,
                           .host = "kernel=unknown cpu=unknown driver=bwrap-0.8.0", .note = "" };
     if (order_check (&o, realm_roster (rl), realm_name (rl), t->m.u.lease.lease, t->m.u.lease.submission, now, &e) == -1)
         die ("lease");
@@ -151,6 +153,15 @@ int cmd_vote (char **v)
     client_close (&c);
     realm_close (&rl);
     return 0;
+}
+
+int cmd_claim (char **v)
+{
+    char *rest[] = { v[0], v[2], v[3], v[4] };
+    bool offered = !strcmp (v[1], "qemu-offered");
+    claimed = offered || !strcmp (v[1], "qemu") ? ISOLATION_QEMU : ISOLATION_BWRAP;
+    made = offered ? ISOLATION_BWRAP : claimed;
+    return cmd_vote (rest);
 }
 
 int cmd_steal (char **v)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Workers that would rather copy than build: one echoes another's sealed result, one replays its own result of another step, one asks the
 # store for what another built, one uploads a manifest that only names another's blob. Each gains nothing - no vote, no byte, no receipt -
-# honest workers decide, and an event names who tried.
+# honest workers decide, and an event names who tried, with its owner, what and why - and nobody else.
 . "$(dirname "$0")/../e2e/lib.sh"
 PATH=$build/tests/threats:$PATH
 realm --workers 3 --trusted 0
@@ -20,9 +20,12 @@ R
     id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
 }
 copier_lease() { timeout 3 assay watch --since 1 --json | grep "$1" | grep '"kind":"leased"' | grep -q '"worker":"worker-3"'; }
-refused() { # ID REASON: is an event
-    timeout 3 assay watch --since 1 --json | grep '"kind":"refused"' | grep "$1" | grep '"worker":"worker-3"' | grep '"owner":"owner-3"' | grep -q "$2"
+# An event names it: worker and owner, and nobody else is named. refused ID STEP REASON
+refused() {
+    timeout 3 assay watch --since 1 --json | grep '"kind":"refused"' | grep "$1" >"$scratch/refused" || true
+    grep "\"step\":\"$2\"" "$scratch/refused" | grep '"worker":"worker-3"' | grep '"owner":"owner-3"' | grep -q "\"reason\":\"[^\"]*$3"
 }
+only_it() { ! grep -v '"worker":"worker-3","owner":"owner-3"' "$scratch/refused" || fail "an event blames another"; }
 trusted() { [ "$(state_of "$1" build)" = trusted ]; }
 one() { start one assay-worker --dir "$realm/worker-1"; one=$pid; }
 left() { grep -c "worker left worker=$1" "$scratch/broker.log" || true; }
@@ -37,7 +40,8 @@ copier=$!
 until_true 30 copier_lease "$id"
 one
 wait "$copier" || fail "copier: $(cat "$scratch/echo")"
-until_true 30 refused "$id" "."
+until_true 2 refused "$id" build "the event names another worker than the result"
+only_it
 start two assay-worker --dir "$realm/worker-2"
 two=$pid
 until_true 40 trusted "$id"
@@ -55,7 +59,8 @@ submit 1
 first=$id
 submit 1
 expect 0 hostile replay "$realm/worker-3"
-until_true 30 sh -c "timeout 3 assay watch --since 1 --json | grep '\"kind\":\"refused\"' | grep -qE '($first|$id)'"
+until_true 2 refused "$first\|$id" build "the result is of another step"
+only_it
 one
 until_true 40 trusted "$first"
 until_true 40 trusted "$id"
@@ -65,7 +70,8 @@ say "an artifact that is no input of its lease, and a blob that it only names"
 submit 1
 expect 0 hostile read "$realm/worker-3" "$artifact"
 has out not-allowed
-until_true 30 sh -c "timeout 3 assay watch --since 1 --json | grep '\"kind\":\"refused\"' | grep '\"worker\":\"worker-3\"' | grep -q 'may not read this artifact'"
+until_true 2 refused "$id" build "worker-3 may not read this artifact"
+only_it
 blob=$(sha256sum <"$repo/n" | cut -d ' ' -f 1)
 expect 0 hostile name "$realm/worker-3" "$blob" "$(wc -c <"$repo/n")"
 has out "its bytes are wanted"
