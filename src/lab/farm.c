@@ -421,7 +421,7 @@ int farm_until (struct farm *f, const struct digest *id, const char *step, const
 
 static bool matches (const struct msg_event *ev, const struct event_want *w)
 {
-    if ((w->kind && !bytes_eqs (ev->kind, w->kind)) || (w->step && !bytes_eqs (ev->step, w->step)) || (w->worker && !bytes_eqs (ev->worker, w->worker))
+    if ((w->kind && !bytes_eqs (ev->kind, w->kind)) || (w->state && !bytes_eqs (ev->state, w->state)) || (w->step && !bytes_eqs (ev->step, w->step)) || (w->worker && !bytes_eqs (ev->worker, w->worker))
         || (w->owner && !bytes_eqs (ev->owner, w->owner)) || (w->id && !digest_eq (&ev->id, w->id)))
         return false;
     CLEANUP (free_ptr) char *reason = bytes_dup (ev->reason);

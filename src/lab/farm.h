@@ -30,7 +30,7 @@ struct step_seen {
     unsigned support, dissent, votes;
 };
 struct event_want {            /* NULL: any */
-    const char *kind, *step, *worker, *owner, *reason; /* reason: is part of it */
+    const char *kind, *state, *step, *worker, *owner, *reason; /* reason: is part of it */
     const struct digest *id;
 };
 

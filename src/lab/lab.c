@@ -11,6 +11,7 @@ const struct lab_row *lab_rows (size_t *count)
     static const struct lab_row rows[] = {
         { "flip", "a worker changes one bit of what it built", row_flip },
         { "green", "a worker says that the tests passed, and never ran them", row_green },
+        { "provisional", "a worker's bits are tested before anybody has confirmed them", row_provisional },
         { "copy", "a worker waits for the others' results, and hands one in as its own", row_copy },
         { "replay", "a worker answers a second step with its result of the first", row_replay },
         { "withhold", "a worker takes a lease and never answers", row_withhold },

@@ -65,6 +65,6 @@ int trial_liar (struct trial *t, const char *name, const char *owner, struct err
 #define LAB_ROW(name) int row_##name (struct trial *t, struct err *e);
 LAB_ROW (flip) LAB_ROW (copy) LAB_ROW (green) LAB_ROW (withhold) LAB_ROW (replay) LAB_ROW (flood) LAB_ROW (steal) LAB_ROW (sybils)
 LAB_ROW (collude) LAB_ROW (turncoat) LAB_ROW (revoked) LAB_ROW (submission) LAB_ROW (token) LAB_ROW (broker) LAB_ROW (store) LAB_ROW (verifier)
-LAB_ROW (fork) LAB_ROW (order)
+LAB_ROW (fork) LAB_ROW (order) LAB_ROW (provisional)
 
 #endif

@@ -163,3 +163,63 @@ int row_withhold (struct trial *t, struct err *e)
     trial_note (t, "its lease of 5 s was over (%.60s), another owner built it: trusted after %.1f s; control: nothing was decided meanwhile", why, (double) (time_mono_ms () - began) / 1000);
     return 0;
 }
+
+#define CHAIN(build)                                                                                                                                                                              \
+    "steps:\n  build:\n    policy: {" build "}\n    run: read -r x <n; echo \"$x\" >/out/n\n    artifacts: [n]\n"                                                                                 \
+    "  test:\n    needs: [build]\n    start: provisional\n    policy: {agree: 1, trusted: optional}\n    run: read -r x </in/build/n || true; echo \"$x\" >/out/n\n    artifacts: [n]\n"         \
+    "  report:\n    needs: [test]\n    start: provisional\n    policy: {agree: 1, trusted: optional}\n    run: read -r x </in/test/n || true; echo \"$x\" >/out/n\n    artifacts: [n]\n"
+
+/* Each of the three reaches one of the states. */
+static int chain (struct trial *t, const struct digest *id, const char *states, struct step_seen s[3], struct err *e)
+{
+    static const char *const steps[] = { "build", "test", "report" };
+    for (size_t i = 0; i < 3; i++)
+        if (trial_until (t, id, steps[i], states, &s[i], e) == -1)
+            return -1;
+    return 0;
+}
+
+int row_provisional (struct trial *t, struct err *e)
+{
+    struct proc *p CLEANUP (trial_stop) = NULL;
+    static const char *const steps[] = { "build", "test", "report" };
+    struct step_seen s[3];
+    struct digest id;
+    char why[256] = "";
+    if (trial_liar (t, "early", "mallory-early", e) == -1)
+        return -1;
+    CLEANUP (free_ptr) char *dir = farm_path (t->f, "realm/early");
+    if (START (t, &p, "early", e, "flip", "--dir", dir) == -1)
+        return -1;
+
+    struct job j = { .recipe = CHAIN ("agree: 2, trusted: required, dissent: tolerate"), .text = "early", .step = "report", .first = { "mallory-early" }, .voted = true, .alone = true };
+    if (trial_job (t, &j, &id, e) == -1 || chain (t, &id, "provisional", s, e) == -1)
+        return -1;
+    for (size_t i = 0; i < 3; i++)
+        if (trial_deployer (t, &id, steps[i], NULL, e) == -1)
+            return -1;
+    trial_stop (&p); /* where one owner is enough, as for the tests, whoever is drawn is believed */
+    if (farm_honest (t->f, true, e) == -1 || chain (t, &id, "trusted", s, e) == -1)
+        return -1;
+    trial_held (t, s[0].support >= 2 && s[0].dissent == 1, "the build has %u for it and %u against", s[0].support, s[0].dissent);
+    for (size_t i = 0; i < 3; i++) {
+        int leases = farm_events (t->f, t->since, &(struct event_want){ .kind = "leased", .id = &id, .step = steps[i], .owner = "mallory-early" }, NULL, e);
+        int fell = i ? farm_events (t->f, t->since, &(struct event_want){ .kind = "fallen", .id = &id, .step = steps[i], .reason = "turned out other than what it ran on" }, why, e) : 1;
+        int verdicts = farm_events (t->f, t->since, &(struct event_want){ .kind = "verdict", .id = &id, .step = steps[i], .state = "trusted" }, NULL, e);
+        int all = farm_events (t->f, t->since, &(struct event_want){ .kind = "leased", .id = &id, .step = steps[i] }, NULL, e);
+        if (leases == -1 || fell == -1 || verdicts == -1 || all == -1 || trial_deployer (t, &id, steps[i], "early", e) == -1)
+            return -1;
+        trial_held (t, leases == 1 && all >= 2, "%s: the liar had %d leases of %d", steps[i], leases, all);
+        trial_held (t, fell >= 1, "%s: no event says that it fell, and why", steps[i]);
+        trial_held (t, verdicts == 1, "%s: it was said to be trusted %d times, not only on the right bits", steps[i], verdicts);
+        trial_held (t, s[i].votes == (i ? 1 : s[0].support + 1), "%s: %u votes", steps[i], s[i].votes);
+    }
+    trial_note (t, "what ran on its bits was provisional, and nobody's to deploy; other bits from the trusted worker, and test and report fell (%.60s) and ran again", why);
+
+    j.recipe = CHAIN ("agree: 1, trusted: optional");
+    j.text = "alone";
+    if (START (t, &p, "early", e, "flip", "--dir", dir) == -1 || trial_job (t, &j, &id, e) == -1 || chain (t, &id, "trusted", s, e) == -1 || trial_deployer (t, &id, "report", "alone\v\v\v", e) == -1)
+        return -1;
+    trial_note (t, "control: alone under agree: 1 all of it is deployed");
+    return farm_honest (t->f, true, e);
+}
