@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "lab/liar.h"
+#include "store/client.h"
 #include "store/manifest.h"
 #include "worker/agent.h"
 #include "worker/report.h"
@@ -95,6 +96,26 @@ static void upload (struct realm *rl, struct bytes lease, struct bytes manifest,
 
 static unsigned made = ISOLATION_BWRAP; /* as its results say */
 
+/* What the lease has it read, from the store; only which it is. */
+static void read_inputs (struct realm *rl, const struct taken *t, const struct order *o, struct digest artifacts[64], struct digest openings[64])
+{
+    const struct msg_lease *l = &t->m.u.lease;
+    BUF (boxes);
+    if (o->lease->inputs.n > 64 || order_boxes (o, &l->boxes, &boxes, &e) == -1)
+        die ("inputs");
+    for (size_t i = 0; i < o->lease->inputs.n; i++) {
+        const char *tmp = getenv ("TMPDIR");
+        CLEANUP (free_ptr) char *dir = xasprintf ("%s/assay-liar.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+        struct store_input in = { .submission = o->submission_id, .box = boxes.len ? blind_box (boxes.p + i * BLIND_BOX) : buf_bytes (&boxes) };
+        memcpy (in.name.b, o->lease->inputs.v[i].p, 32);
+        if (!mkdtemp (dir) || store_get_input (rl, &in, dir, l->lease, l->submission, 30000, &e) == -1)
+            die ("input");
+        artifacts[i] = in.artifact;
+        openings[i] = in.opening;
+        file_remove_tree (dir, NULL);
+    }
+}
+
 /* A result that is right in every respect but for what it says came out. */
 static void seal_vote (struct realm *rl, const struct taken *t, const char *text, unsigned status, struct buf *sealed)
 {
@@ -107,6 +128,10 @@ static void seal_vote (struct realm *rl, const struct taken *t, const char *text
                           .host = "kernel=unknown cpu=unknown driver=bwrap-0.8.0", .note = "" };
     if (order_check (&o, realm_roster (rl), realm_name (rl), t->m.u.lease.lease, t->m.u.lease.submission, now, &e) == -1)
         die ("lease");
+    struct digest artifacts[64], openings[64];
+    read_inputs (rl, t, &o, artifacts, openings);
+    rep.inputs = artifacts;
+    rep.openings = openings;
     one_file (text, &manifest, &content);
     if (status == 0) {
         rep.manifest = buf_bytes (&manifest);
