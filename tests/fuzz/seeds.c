@@ -218,6 +218,11 @@ static void checkpoints (const struct world *w)
     BUF (none);
     world_checkpoint (w, 0, 0, &none);
     put ("checkpoint", "note-of-nothing", &none);
+    BUF (many);
+    world_checkpoint (w, 37, WORLD_WORKERS, &many);
+    world_cosign (w, "second", &w->second, &many);
+    world_cosign (w, "colleague", &w->colleague, &many);
+    put ("checkpoint", "note-of-one-owner-twice", &many);
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct inclusion in;
         char name[32];

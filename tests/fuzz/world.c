@@ -280,17 +280,27 @@ void world_log_growth (const struct world *w, uint64_t old, uint64_t size, struc
     must (tlog_prove_growth (&src, old, size, path, &e), &e);
 }
 
+void world_cosign (const struct world *w, const char *who, const struct sign_key *key, struct buf *note)
+{
+    const char *end = strstr (buf_str (note), "\n\n");
+    char origin[NOTE_NAME], name[NOTE_NAME];
+    BUF (text);
+    buf_add (&text, note->p, end ? (size_t) (end - (const char *) note->p) + 1 : note->len);
+    note_origin (w->root.pub, "verifier", origin);
+    note_witness (origin, who, name);
+    note_sign (name, buf_bytes (&text), key, note);
+}
+
 void world_note (const struct world *w, struct bytes text, unsigned witnesses, struct buf *out)
 {
-    char origin[NOTE_NAME], name[NOTE_NAME], who[8];
+    char origin[NOTE_NAME], who[8];
     note_origin (w->root.pub, "verifier", origin);
     buf_add (out, text.p, text.len);
     buf_adds (out, "\n");
     note_sign (origin, text, &w->verifier, out);
     for (unsigned i = 0; i < witnesses && i < WORLD_WORKERS; i++) {
         (void) snprintf (who, sizeof who, "w%u", i);
-        note_witness (origin, who, name);
-        note_sign (name, text, &w->worker[i], out);
+        world_cosign (w, who, &w->worker[i], out);
     }
 }
 
@@ -333,6 +343,10 @@ struct world *world_new (void)
         make_key (w, &w->worker[i], 4 + (unsigned) i);
         enrol (w, name, owner, ROLE_WORKER, i == 0, &w->worker[i]);
     }
+    make_key (w, &w->second, 4 + WORLD_WORKERS);
+    make_key (w, &w->colleague, 5 + WORLD_WORKERS);
+    enrol (w, "second", "o0", ROLE_VIEWER, false, &w->second);
+    enrol (w, "colleague", "operator", ROLE_VIEWER, false, &w->colleague);
     fill_log (w);
     return w;
 }

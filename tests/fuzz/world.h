@@ -16,8 +16,8 @@
 struct world {
     struct roster *roster;
     const char *project;     /* of what is made: "a/b" */
-    struct sign_key root, broker, store, verifier, worker[WORLD_WORKERS];
-    uint8_t sec[4 + WORLD_WORKERS][64];
+    struct sign_key root, broker, store, verifier, worker[WORLD_WORKERS], second, colleague; /* second: another of w0's owner; colleague: of the verifier's */
+    uint8_t sec[6 + WORLD_WORKERS][64];
     struct digest leaf[WORLD_LOG];
 };
 struct world *world_new (void);
@@ -36,6 +36,7 @@ void world_log_path (const struct world *w, uint64_t index, uint64_t size, struc
 void world_log_growth (const struct world *w, uint64_t old, uint64_t size, struct tlog_path *path);
 /* A checkpoint's text, signed by the verifier and by the first workers as witnesses. */
 void world_note (const struct world *w, struct bytes text, unsigned witnesses, struct buf *out);
+void world_cosign (const struct world *w, const char *who, const struct sign_key *key, struct buf *note);
 void world_checkpoint (const struct world *w, uint64_t size, unsigned witnesses, struct buf *out);
 void world_inclusion (const struct world *w, uint64_t index, uint64_t size, unsigned witnesses, struct inclusion *in); /* inclusion_release */
 /* Added to the roster, a second later. */

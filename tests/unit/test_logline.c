@@ -327,6 +327,41 @@ Test (logline, an_altered_byte_never_gives_another_meaning, .timeout = 300)
     world_destroy (&w);
 }
 
+Test (logline, an_owner_is_one_witness_and_the_verifiers_own_is_none)
+{
+    struct world *w = world_new ();
+    const struct {
+        const char *by[3];
+        const struct sign_key *key[3];
+        size_t witnesses;
+    } rows[] = {
+        { { "w0" }, { &w->worker[0] }, 1 },
+        { { "w0", "second" }, { &w->worker[0], &w->second }, 1 },
+        { { "second", "w0", "w1" }, { &w->second, &w->worker[0], &w->worker[1] }, 2 },
+        { { "colleague" }, { &w->colleague }, 0 },
+        { { "colleague", "w2" }, { &w->colleague, &w->worker[2] }, 1 },
+        { { "verifier" }, { &w->verifier }, 0 },
+        { { "w0" }, { &w->second }, 0 }, /* under a name with which that key does not go: of nobody */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct logline out;
+        struct err e;
+        BUF (lines);
+        for (uint64_t entry = 2; entry-- > 0;) {
+            struct inclusion in;
+            world_inclusion (w, entry, SIZE, 0, &in);
+            for (size_t k = 0; k < 3 && rows[i].by[k]; k++)
+                world_cosign (w, rows[i].by[k], rows[i].key[k], &in.note);
+            logline_text (&in, &lines);
+            inclusion_release (&in);
+        }
+        cr_assert_eq (check (w, buf_bytes (&lines), rows[i].witnesses, &out, &e), 0, "row %zu: %s", i, e.msg);
+        cr_assert_eq (out.witnesses.n, rows[i].witnesses, "row %zu: %zu", i, out.witnesses.n);
+        cr_assert (check (w, buf_bytes (&lines), rows[i].witnesses + 1, &out, &e) == -1 && e.kind == ERR_UNTRUSTED, "row %zu", i);
+    }
+    world_destroy (&w);
+}
+
 Test (logline, a_witness_that_was_revoked_is_none)
 {
     struct world *w = world_new ();
