@@ -153,6 +153,28 @@ for driver in bwrap qemu; do
     expect 0 assay cancel "$id"
 done
 
+say "hours that end, a pause: where the owner wants steps finished, what runs ends well, and no other starts"
+for when in busy pause; do
+    change "on-$when = finish\n"
+    begin p bwrap '"echo up; sleep 1; echo on"'
+    until_true 60 said "$id" up
+    case $when in busy) change "$later" ;; pause) expect 0 assay worker --dir "$one" pause ;; esac
+    case $when in busy) word='outside of its hours' ;; pause) word=paused ;; esac
+    is "\"credit\":0.*\"why\":\"$word\"" || fail "$(status)"
+    ! is '"state":"frozen"' || fail "it is frozen"
+    until_true 60 over "$id" trusted
+    [ "$when" = busy ] || expect 0 assay worker --dir "$one" resume
+done
+
+say "all steps together, against the rest of the machine: the weight of their niceness, or only what nobody else wants"
+together() { find /sys/fs/cgroup -type d -name "assay-$key" | while read -r d; do for f in "$d/$1" "$d/$2"; do [ ! -f "$f" ] || cat "$f"; done; done | head -n 1; }
+change ''
+case $(together cpu.shares cpu.weight) in 524 | 51 | '') ;; *) fail "weight $(together cpu.shares cpu.weight), not that of niceness 3" ;; esac
+settings ''
+printf '[limits]\ncpu-priority = idle\n' >>"$one/worker.ini"
+expect 0 assay worker --dir "$one" reload
+case $(together cpu.idle cpu.idle) in 1 | '') ;; *) fail "not idle" ;; esac
+
 idle='idle-only = yes\nmax-load = 10000\nmax-pressure = 100\nmax-memory-pressure = 100\nmax-io-pressure = 100\n'
 say "load by others, somebody at the keyboard: frozen, and going on after it"
 change "on-busy = freeze\n$idle"
