@@ -27,6 +27,7 @@
 #include "worker/launch.h"
 #include "worker/limits.h"
 #include "worker/machine.h"
+#include "worker/mode.h"
 #include "worker/order.h"
 #include "worker/runner.h"
 #include "worker/sandbox.h"
@@ -52,9 +53,6 @@ struct slot {
     int64_t cpus, memory, disk, begun, until; /* begun, until: microseconds; until: the lease's end */
     int64_t frozen, thawed_ms;                /* monotonic ms since when, 0: not now; and how long before that */
 };
-
-enum mode { RUNNING, PAUSED, DRAINING };
-static const char *const mode_files[] = { "", "paused", "draining" };
 
 struct agent {
     struct realm *rl;
@@ -129,7 +127,7 @@ static void look (struct agent *a, struct limits_seen *s, unsigned *by)
         a->looked = now;
     }
     *s = a->seen;
-    s->paused = a->mode != RUNNING;
+    s->paused = a->mode != MODE_RUNNING;
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *t = &a->slots[i];
         if (!t->used)
@@ -574,8 +572,8 @@ static void hold (struct agent *a)
         if (!s->used || s->ended)
             continue;
         conf_for (a->conf, bytes_str (s->project), &mine);
-        const char *why = a->mode == PAUSED ? "its owner paused the worker" : a->mode == RUNNING ? limits_busy (&mine, &seen) : NULL;
-        enum conf_hold how = !why ? CONF_FINISH : conf_hold (a->mode == PAUSED ? a->conf->on_pause : a->conf->on_busy);
+        const char *why = a->mode == MODE_PAUSED ? "its owner paused the worker" : a->mode == MODE_RUNNING ? limits_busy (&mine, &seen) : NULL;
+        enum conf_hold how = !why ? CONF_FINISH : conf_hold (a->mode == MODE_PAUSED ? a->conf->on_pause : a->conf->on_busy);
         conf_release (&mine);
         if (how == CONF_FREEZE)
             freeze (a, s, why);
@@ -586,26 +584,14 @@ static void hold (struct agent *a)
     }
 }
 
-/* It outlives a restart: a machine that its owner took back stays taken back. */
 static int set_mode (struct agent *a, enum mode mode, struct err *e)
 {
-    CLEANUP (free_ptr) char *path = xasprintf ("%s/mode", a->state);
-    if (mode == RUNNING ? unlink (path) == -1 && errno != ENOENT : file_write (path, bytes_str (mode_files[mode]), 0600, e) == -1)
-        return mode == RUNNING ? err_errno (e, "%s", path) : -1;
+    if (mode_keep (a->state, mode, e) == -1)
+        return -1;
     if (mode != a->mode)
-        log_info ("%s", mode == RUNNING ? "resumed" : mode_files[mode]);
+        log_info ("%s", mode == MODE_RUNNING ? "resumed" : mode_name (mode));
     a->mode = mode;
     return 0;
-}
-
-static void get_mode (struct agent *a)
-{
-    CLEANUP (free_ptr) char *path = xasprintf ("%s/mode", a->state);
-    BUF (text);
-    if (file_read (path, 32, &text, NULL) == -1)
-        return;
-    a->mode = strncmp (buf_str (&text), mode_files[DRAINING], strlen (mode_files[DRAINING])) == 0 ? DRAINING : PAUSED;
-    log_info ("%s, as before the restart", mode_files[a->mode]);
 }
 
 static void apply (const struct conf *c)
@@ -642,9 +628,9 @@ static void on_word (void *arg, const char *word, struct buf *json)
     struct control_step steps[SLOTS];
     struct control_status st = { .name = realm_name (a->rl), .isolation = a->conf->isolation, .cgroups = cgroup_kind (), .network = a->conf->network, .connected = a->welcome,
                                  .steps = (uint64_t) a->conf->steps, .step = steps };
-    int rc = strcmp (word, "pause") == 0    ? set_mode (a, PAUSED, &e)
-           : strcmp (word, "drain") == 0  ? set_mode (a, DRAINING, &e)
-           : strcmp (word, "resume") == 0 ? set_mode (a, RUNNING, &e)
+    int rc = strcmp (word, "pause") == 0    ? set_mode (a, MODE_PAUSED, &e)
+           : strcmp (word, "drain") == 0  ? set_mode (a, MODE_DRAINING, &e)
+           : strcmp (word, "resume") == 0 ? set_mode (a, MODE_RUNNING, &e)
            : strcmp (word, "reload") == 0 ? reload (a, &e)
                                           : 0;
     hold (a);
@@ -665,7 +651,7 @@ static void on_word (void *arg, const char *word, struct buf *json)
     st.errors = a->errors;
     st.declined = a->declined;
     st.handed_back = a->handed_back;
-    st.state = a->mode == PAUSED ? "paused" : a->mode == RUNNING ? "running" : st.step_count ? "draining" : "drained";
+    st.state = a->mode == MODE_PAUSED ? "paused" : a->mode == MODE_RUNNING ? "running" : st.step_count ? "draining" : "drained";
     st.isolation = a->conf->isolation; /* a reload may have changed them */
     st.network = a->conf->network;
     st.steps = (uint64_t) a->conf->steps;
@@ -712,7 +698,8 @@ int agent_open (struct agent **out, struct realm *rl, struct conf *conf, int sig
     if (lacking.len)
         log_warn ("listed under isolation, but not offered why=%s", buf_str (&lacking));
     apply (conf);
-    get_mode (a);
+    if ((a->mode = mode_kept (a->state)) != MODE_RUNNING)
+        log_info ("%s, as before the restart", mode_name (a->mode));
     *out = a;
     return 0;
 fail:
@@ -766,10 +753,10 @@ int agent_run (struct agent *a, struct err *e)
         tick (a);
         struct limits_seen seen;
         look (a, &seen, NULL);
-        if (trial_turn (&a->trial, a->dir, a->conf, a->state, a->mode == RUNNING && !limits_busy (a->conf, &seen)))
+        if (trial_turn (&a->trial, a->dir, a->conf, a->state, a->mode == MODE_RUNNING && !limits_busy (a->conf, &seen)))
             ready (a, true);
     }
-    a->mode = PAUSED; /* only in memory: no credit any more */
+    a->mode = MODE_PAUSED; /* only in memory: no credit any more */
     for (int i = 0; i < SLOTS; i++)
         if (a->slots[i].used && !a->slots[i].ended)
             hand_back (a, &a->slots[i], "its owner stopped the worker");
