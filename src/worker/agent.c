@@ -128,6 +128,11 @@ static void look (struct agent *a, struct limits_seen *s, unsigned *by)
     }
     *s = a->seen;
     s->paused = a->mode != MODE_RUNNING;
+    if (a->trial.pid) { /* it takes what a step takes */
+        s->held++;
+        s->running++;
+        s->own_cpus += a->conf->cpus;
+    }
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *t = &a->slots[i];
         if (!t->used)
@@ -753,7 +758,8 @@ int agent_run (struct agent *a, struct err *e)
         tick (a);
         struct limits_seen seen;
         look (a, &seen, NULL);
-        if (trial_turn (&a->trial, a->dir, a->conf, a->state, a->mode == MODE_RUNNING && !limits_busy (a->conf, &seen)))
+        struct trial_leave leave = { .go_on = a->mode == MODE_RUNNING && !limits_busy (a->conf, &seen), .start = seen.held < (unsigned) a->conf->steps };
+        if (trial_turn (&a->trial, a->dir, a->conf, a->state, leave))
             ready (a, true);
     }
     a->mode = MODE_PAUSED; /* only in memory: no credit any more */

@@ -64,14 +64,27 @@ static bool tell (struct trial *t, const struct conf *conf, const char *state)
     return !same;
 }
 
-bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, const char *state, bool may)
+void trial_end (struct trial *t)
+{
+    if (t->pid) {
+        kill (t->pid, SIGKILL);
+        while (waitpid (t->pid, NULL, 0) == -1 && errno == EINTR) {
+        }
+    }
+    cgroup_kill (NAME ".box");
+    t->pid = 0;
+}
+
+bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, const char *state, struct trial_leave leave)
 {
     int64_t now = time_mono_ms ();
     char *image CLEANUP (free_ptr) = NULL;
     bool ended = false;
-    if (t->pid && waitpid (t->pid, NULL, WNOHANG) != 0) {
-        cgroup_kill (NAME ".box");
-        t->pid = 0;
+    bool over = t->pid && waitpid (t->pid, NULL, WNOHANG) != 0;
+    if (over || (t->pid && !leave.go_on)) {
+        if (over)
+            t->pid = 0;
+        trial_end (t);
         t->not_before = now + REST_MS;
         t->looked = 0;
         ended = true;
@@ -84,7 +97,7 @@ bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, cons
     if (t->looked && now - t->looked < LOOK_MS)
         return ended;
     t->looked = now;
-    if (!t->pid && may && now >= t->not_before && vm_kvm_due (state, &image) != VM_DUE_NOTHING) {
+    if (!t->pid && leave.go_on && leave.start && now >= t->not_before && vm_kvm_due (state, &image) != VM_DUE_NOTHING) {
         start (t, dir);
         ended = t->pid != 0;
     }
@@ -97,16 +110,6 @@ unsigned trial_offer (const struct trial *t, const struct conf *conf, const char
     return t->pid && !conf->emulation ? offered & ~(unsigned) ISOLATION_QEMU : offered;
 }
 
-void trial_end (struct trial *t)
-{
-    if (!t->pid)
-        return;
-    kill (t->pid, SIGKILL);
-    while (waitpid (t->pid, NULL, 0) == -1 && errno == EINTR) {
-    }
-    cgroup_kill (NAME ".box");
-    t->pid = 0;
-}
 
 int trial_run (const struct trial_opts *o, enum vm_accel *accel, int64_t *ms, struct err *e)
 {

@@ -1,8 +1,8 @@
 /* trial.h: KVM tried apart from any step: before a worker that has an image offers VMs under it, and again some time after it failed.
  *
  *     struct trial t = TRIAL_INIT;
- *     trial_turn (&t, dir, conf, state, may)   // each turn of the loop: starts a process where something is due and the owner lets steps start;
- *                                              // true: what this machine can offer may have changed
+ *     trial_turn (&t, dir, conf, state, leave) // each turn of the loop: starts a process where something is due and the owner would let a step start,
+ *                                              // and ends it where not any more; true: what this machine can offer may have changed
  *     trial_offer (&t, conf, state, ...)       // sandbox_offer(), without VMs that wait for the first trial
  *     trial_end (&t)                           // killed, with all that it started
  *
@@ -23,7 +23,10 @@ struct trial {
 };
 #define TRIAL_INIT { 0 }
 
-bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, const char *state, bool may);
+struct trial_leave {
+    bool go_on, start; /* the owner lets steps run now; and there is room for one, which is what it takes */
+};
+bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, const char *state, struct trial_leave leave);
 unsigned trial_offer (const struct trial *t, const struct conf *conf, const char *state);
 void trial_end (struct trial *t);
 

@@ -107,12 +107,21 @@ say "... nor does one without KVM at all"
 expect 1 env ASSAY_KVM="there is no /dev/kvm" assay-worker --dir "$one"
 has err "there is no /dev/kvm"
 has err "emulation = yes"
-say "the owner has it tried again: it works, and the worker offers it"
+say "it is tried again after a while, by the worker itself"
 sed -i 's/^emulation = no/emulation = yes/' "$one/worker.ini"
 start worker-1 assay-worker --dir "$one"
 until_true 10 runs_under "$one" tcg
+grep -q '^failed [0-9]* [0-9]*$' "$kvm" || fail "$(cat "$kvm")"
+mode tcg
+sed -i 's/^failed .*/failed 5 1000/' "$kvm" # its time has come
+until_true 120 runs_under "$one" kvm
+has worker-1.log "VMs run under KVM"
+say "... and when the owner says"
+mode fail
+sed -i "s/^works/failed 5 $(($(date +%s) + 3000))\nit hung/" "$kvm"
+until_true 10 runs_under "$one" tcg
 expect 0 assay --dir "$one" worker probe
-has out "vm          no"
+grep -q '^vm  *no .*ioctl(KVM_RUN) failed' "$scratch/out" || fail "the probe does not show that the null job failed"
 mode tcg
 expect 0 assay --dir "$one" worker probe
 grep -q '^vm  *yes *a null job ran in a VM of image .*, under KVM, in [0-9]* ms' "$scratch/out" || fail "the probe does not show the null job"
