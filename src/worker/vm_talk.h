@@ -8,8 +8,8 @@
  *     talk_follow (&t, more_ms, &end, &e)          // log to log_fd until the result: 0; 1: the step's time and more_ms were over first;
  *                                                  // -1: the guest broke
  *     talk_release (&t)
- * Times are time_mono_ms(); what the control group `group` is frozen for is added to them. The step's own time is kept here from go on; a guest
- * for which it is over asks, and is told what is left of it.
+ * Times are time_mono_ms(); what the control group `group` is frozen for is added to them. The step's own time is kept here from go on: a guest
+ * that asks is told what is left of it, and each is told when it is over.
  */
 #ifndef ASSAY_WORKER_VM_TALK_H
 #define ASSAY_WORKER_VM_TALK_H
@@ -31,6 +31,7 @@ struct talk {
     bool frozen;
     int64_t deadline;     /* of the step, as of go; with what it was frozen for until now */
     unsigned asked;       /* how often the guest asked for the time */
+    bool told;            /* that it is over */
     enum { TALK_FINE, TALK_LATE, TALK_GONE, TALK_WRONG } fault; /* after -1: no word in time; the VM went off without one; it said what makes no sense, or what it lacks */
 };
 

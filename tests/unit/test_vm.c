@@ -93,7 +93,16 @@ Test (vm, the_time_is_the_hosts)
     cr_assert_eq (read (ends[1], b, sizeof b), GO_SIZE);
     cr_assert (write (ends[1], ask, 8) == 8 && write (ends[1], result, sizeof result) == (ssize_t) sizeof result);
     cr_assert_eq (talk_follow (&t, 5000, &end, &e), 0, "%s", e.msg);
-    cr_assert (recv (ends[1], b, sizeof b, MSG_DONTWAIT) == TIME_SIZE && !memcmp (b + 8, "\0\0\0\0\0\0\0", 8), "it is over");
+    cr_assert (recv (ends[1], b, TIME_SIZE, MSG_DONTWAIT) == TIME_SIZE && !memcmp (b + 8, "\0\0\0\0\0\0\0", 8), "it is over");
+    while (recv (ends[1], b, sizeof b, MSG_DONTWAIT) > 0) {
+    }
+    talk_release (&t);
+
+    talk_init (&t, &vm, -1, "none"); /* one that does not ask is told */
+    cr_assert_eq (talk_go (&t, 300, &e), 0);
+    cr_assert_eq (read (ends[1], b, sizeof b), GO_SIZE);
+    cr_assert_eq (talk_follow (&t, 400, &end, &e), 1, "%s", e.msg);
+    cr_assert (recv (ends[1], b, sizeof b, MSG_DONTWAIT) == TIME_SIZE && !memcmp (b + 8, "\0\0\0\0\0\0\0", 8), "once");
     talk_release (&t);
 
     /* again and again, without taking an answer */

@@ -55,7 +55,7 @@ void relay_names (const struct job *j);         /* the step's /etc/hosts, into W
 uint64_t relay_refused (const struct job *j);   /* attempts elsewhere, so far */
 int64_t now_ms (void);
 /* The step's time is over by this machine's clock, which ran on while its owner had it frozen: what does the host say? answer: false while it has
- * not said; left: in ms, 0 if it is over. */
+ * not said, asked or not; left: in ms, 0 if it is over. */
 void clock_ask (void);
 bool clock_answer (int64_t *left);
 

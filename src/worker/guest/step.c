@@ -224,7 +224,7 @@ static void flow_once (struct flow *f, int from, int port, int child, int64_t un
     bool full = f->at < f->have;
     struct pollfd p[2] = { { child, POLLIN, 0 }, { full ? port : f->ended ? -1 : from, full ? POLLOUT : POLLIN, 0 } };
     /* a port that has room again does not always wake its writer: a full one is looked at again soon */
-    int64_t left = until - now_ms (), most = full ? 2 : 1000;
+    int64_t left = until - now_ms (), most = full ? 2 : 250 /* the host may say that time is over */;
     poll (p, 2, left < 0 ? 0 : left > most ? (int) most : (int) left);
     if (full && (p[1].revents & (POLLOUT | POLLERR | POLLHUP))) {
         ssize_t n = write (port, f->b + f->at, f->have - f->at);
@@ -285,7 +285,7 @@ void step_run (const struct job *j, int port, int64_t deadline, struct outcome *
             clock_ask ();
             asked = true;
         }
-        if (asked && clock_answer (&left)) {
+        if (clock_answer (&left)) {
             if (!left) {
                 o->timed_out = true;
                 kill (pid, SIGKILL);

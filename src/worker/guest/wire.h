@@ -10,8 +10,9 @@
  *
  * ctl, host to guest: one go record of GO_SIZE bytes. Guest to host: records of 8 bytes of head (RECORD_MAGIC, u8 kind, u8 0, u16 length)
  * and at most RECORD_MAX bytes: ready (u32 GUEST_VERSION) when the guest waits for go; started when it has go; result, once, the last.
- * The time that a step may take is kept by the host, which leaves out what the VM was frozen for. When it is over by the guest's own clock, the
- * guest asks (time, no bytes), and the host answers with TIME_SIZE bytes: what is left by its clock; 0: it is over.
+ * The time that a step may take is kept by the host, which leaves out what the VM was frozen for. TIME_SIZE bytes say what is left of it: when the
+ * guest asks (time, no bytes), as it does when it is over by its own clock; and unasked, 0, when it is over, as the clock of a busy VM that gets
+ * little of its machine falls behind.
  */
 #ifndef ASSAY_WORKER_GUEST_WIRE_H
 #define ASSAY_WORKER_GUEST_WIRE_H
