@@ -278,6 +278,40 @@ Test (draw, a_record_of_another_submission)
     (void) draw_log_end (&l);
 }
 
+/* The bytes of a record, changed or cut anywhere: no draw comes out that gives the leases to others, or by another seed, and is said to follow. */
+Test (draw, cut_or_changed_anywhere)
+{
+    struct digest id = job (5);
+    struct record r;
+    BUF (raw);
+    make (&r, &id, 0, 2, true, 0);
+    struct msg m = MSG_INIT (draw, 0);
+    m.u.draw = r.d;
+    msg_encode (&m, &raw);
+    unsigned read = 0, followed = 0;
+    for (size_t at = 0; at < 2 * raw.len; at++)
+        for (unsigned bit = 0; bit < (at < raw.len ? 8 : 1); bit++) {
+            struct msg got;
+            struct draw_log l = { .id = id, .step = STEP };
+            struct buf copy CLEANUP (buf_release) = { 0 };
+            buf_add (&copy, raw.p, at < raw.len ? raw.len : at - raw.len);
+            if (at < raw.len)
+                copy.p[at] ^= (uint8_t) (1u << bit);
+            if (msg_decode_as (buf_bytes (&copy), MSG_draw, &got, NULL) == -1)
+                continue;
+            read++;
+            if (!draw_log_drawn (&l, &got.u.draw)) {
+                followed++;
+                cr_assert (digest_eq (&got.u.draw.seed, &r.d.seed) && got.u.draw.picked.n == r.d.picked.n, "byte %zu bit %u", at, bit);
+                for (size_t i = 0; i < r.d.picked.n; i++)
+                    cr_assert (bytes_eq (got.u.draw.picked.v[i], r.d.picked.v[i]), "byte %zu bit %u", at, bit);
+            }
+            (void) draw_log_end (&l);
+            msg_release (&got);
+        }
+    cr_assert (read > 300 && followed < read / 2, "%u could be read, %u follow", read, followed);
+}
+
 Test (draw, names_of_full_length_fit)
 {
     char name[64], owner[64], line[DRAW_LINE];
