@@ -13,11 +13,11 @@
 #include "verifier/rule.h"
 #include "verifier/votes.h"
 
-#define TURN 256               /* messages taken in before the disk is synced */
+#define TURN 256               /* messages taken in before the disk is synced; answers of the broker do not count, as they cost next to nothing */
 #define BATCH 512              /* events asked for at once */
 #define ASK_EVERY_MS 1000      /* without any wake-up */
 #define ANSWER_MS 5000         /* then the connection is made anew */
-#define WINDOW 512             /* of the outbox on its way */
+#define WINDOW 1024            /* of the outbox on its way: more than a turn of judge_revoked leaves there, so that the broker never waits for us */
 #define REPLAYS (UINT64_C (1) << 62) /* request ids of replays; those below are of the outbox */
 #define NEWS_MS 2500           /* the roster is refreshed every 2 s at the latest */
 #define NEWS_EVERY_MS 10000
@@ -179,7 +179,7 @@ static int take_in (struct server *s, struct err *e)
     struct net_in in;
     struct err bad = ERR_INIT;
     int got;
-    for (int i = 0; i < TURN && s->broker && (got = net_recv (s->broker, &in, &bad)) != 0; i++) {
+    for (int i = 0; i < WINDOW && s->broker && (got = net_recv (s->broker, &in, &bad)) != 0; i++) {
         struct msg m;
         int rc = 0;
         if (got == -1 || msg_decode (in.data, &m, &bad) == -1)
