@@ -41,6 +41,9 @@ static char *machine_path (const char *state)
     return xasprintf ("%s/kvm", state);
 }
 
+/* What this process found out itself: the state folder may be full, or gone, and the test is not for each turn of a loop. */
+static struct standing found;
+
 void vm_kvm_test (const char *state, struct standing *s)
 {
     char *path CLEANUP (free_ptr) = machine_path (state);
@@ -52,11 +55,12 @@ void vm_kvm_test (const char *state, struct standing *s)
         *advice = '\0';
     if (standing_note (path, boot_id (), now_s (), works, e.msg, NULL) == 0)
         standing_read (path, boot_id (), now_s (), s);
-    if (s->what == STANDING_UNTRIED) { /* it cannot be kept: tested again the next time, which takes a moment */
+    if (s->what == STANDING_UNTRIED) {
         s->what = works ? STANDING_WORKS : STANDING_FAILED;
         s->again = now_s () + standing_pause (1);
         (void) snprintf (s->why, sizeof s->why, "%.*s", VM_WHY - 1, e.msg);
     }
+    found = *s;
 }
 
 void vm_kvm_machine (const char *state, struct standing *s)
@@ -72,12 +76,15 @@ void vm_kvm_machine (const char *state, struct standing *s)
     char *path CLEANUP (free_ptr) = machine_path (state);
     standing_read (path, boot_id (), now_s (), s);
     if (s->what == STANDING_UNTRIED)
+        *s = found;
+    if (s->what == STANDING_UNTRIED)
         vm_kvm_test (state, s);
 }
 
 void vm_kvm_forget (const char *state)
 {
     char *path CLEANUP (free_ptr) = machine_path (state);
+    memset (&found, 0, sizeof found);
     unlink (path);
 }
 

@@ -13,7 +13,7 @@
 #include "worker/guest/guest.h"
 #include "worker/image_meta.h"
 #include "worker/sandbox.h"
-#include "worker/vm_standing.h"
+#include "worker/vm_probe.h"
 #include "worker/vm_talk.h"
 
 /* job.c is the guest's; what it calls where it fails is ours. */
@@ -252,6 +252,27 @@ Test (vm, what_is_known_of_kvm_is_of_this_boot_and_this_qemu)
     standing_read (path, "after a boot", now, &s);
     cr_assert_eq (s.what, STANDING_UNTRIED);
     cr_assert_eq (file_remove_tree (place, NULL), 0);
+}
+
+/* A test takes a third of a second where KVM hangs: where its outcome cannot be kept - the disk is full, the folder gone - it is not made again and again. */
+Test (vm, kvm_is_tested_once_also_where_that_cannot_be_kept)
+{
+    struct standing first, s;
+    unsetenv ("ASSAY_KVM");
+    vm_kvm_forget ("/nowhere");
+    vm_kvm_machine ("/nowhere", &first);
+    int64_t began = time_mono_ms ();
+    for (int i = 0; i < 1000; i++) {
+        vm_kvm_machine ("/nowhere", &s);
+        cr_assert (s.what == first.what && s.what != STANDING_UNTRIED && strcmp (s.why, first.why) == 0);
+    }
+    cr_assert_lt (time_mono_ms () - began, 100000); /* 1,000 tests take 5 minutes */
+    struct conf c = { .emulation = true };
+    char why[VM_WHY];
+    cr_assert_eq (vm_accel_any (&c, "/nowhere", why), s.what == STANDING_WORKS ? VM_KVM : VM_TCG);
+    c.emulation = false;
+    cr_assert_eq (vm_accel_any (&c, "/nowhere", why), s.what == STANDING_WORKS ? VM_KVM : VM_NONE);
+    cr_assert_eq (s.what == STANDING_FAILED, *why != 0);
 }
 
 static void put (const char *dir, const char *name, const char *text)
