@@ -90,7 +90,7 @@ Test (logline, they_come_last)
 
 /* What a lie changes; all but the first line, or the checkpoint, is as it should be. */
 enum lie {
-    NONE, DROPPED, MORE, SWAPPED, DOUBLED, TWO_CHECKPOINTS, OTHER_ENTRY, INDEX_ONLY, INDEX_HUGE, PATH_SHORT, PATH_LONG, PATH_ORDER, SIZE_SAID, ROOT_SAID, SIGNED_BY_WORKER, OTHER_REALM, NO_VERIFIER,
+    NONE, DROPPED, TRUNCATED, MORE, SWAPPED, DOUBLED, TWO_CHECKPOINTS, OTHER_ENTRY, INDEX_ONLY, INDEX_HUGE, PATH_SHORT, PATH_LONG, PATH_ORDER, SIZE_SAID, ROOT_SAID, SIGNED_BY_WORKER, OTHER_REALM, NO_VERIFIER,
     WITNESS_FIRST, WITNESS_FORGED, WITNESS_TWICE, WITNESS_UNKNOWN, UNSIGNED, NO_CHECKPOINT, LIES
 };
 
@@ -171,7 +171,8 @@ static void told (const struct world *w, enum lie lie, struct buf *out)
     if (lie == DOUBLED)
         logline_text (&in, out);
     inclusion_release (&in);
-    line_of (w, lie == SWAPPED ? 1 : 0, SIZE, 0, out);
+    if (lie != TRUNCATED)
+        line_of (w, lie == SWAPPED ? 1 : 0, SIZE, 0, out);
     if (lie == MORE)
         line_of (w, 0, SIZE, 0, out);
 }
@@ -184,6 +185,7 @@ Test (logline, a_lie_is_found_out)
     } rows[] = {
         { NONE, NULL },
         { DROPPED, "it is about entry 0 of the log, and the verdict is number 2" },
+        { TRUNCATED, "truncated: no line of the log for the verdict on step build" },
         { MORE, "more lines than there are verdicts" },
         { SWAPPED, "it is about entry 0 of the log, and the verdict is number 2" },
         { DOUBLED, "it is about entry 1 of the log, and the verdict is number 1" },
