@@ -89,7 +89,7 @@ int seccomp_filter_fd (struct err *e)
 /* What both need: bytes over what is open, memory that is not to be executed, and an end. What else they ask for fails. */
 static const int common_calls[] = { SCMP_SYS (read), SCMP_SYS (write), SCMP_SYS (recvfrom), SCMP_SYS (sendto), SCMP_SYS (recvmsg), SCMP_SYS (poll), SCMP_SYS (ppoll), SCMP_SYS (close),
                                     SCMP_SYS (brk), SCMP_SYS (munmap), SCMP_SYS (mremap), SCMP_SYS (madvise), SCMP_SYS (futex), SCMP_SYS (rt_sigreturn), SCMP_SYS (rt_sigprocmask),
-                                    SCMP_SYS (restart_syscall), SCMP_SYS (clock_gettime), SCMP_SYS (exit), SCMP_SYS (exit_group) };
+                                    SCMP_SYS (restart_syscall), SCMP_SYS (sigaltstack), SCMP_SYS (clock_gettime), SCMP_SYS (exit), SCMP_SYS (exit_group) };
 static const int relay_calls[] = { SCMP_SYS (connect), SCMP_SYS (getsockopt), SCMP_SYS (shutdown) };
 static const int keeper_calls[] = { SCMP_SYS (kill), SCMP_SYS (wait4), SCMP_SYS (lseek), SCMP_SYS (fstat), SCMP_SYS (newfstatat) }; /* dprintf seeks */
 

@@ -3,7 +3,7 @@
 # host that a hostile step could take over - qemu, the keeper and the relay that speak with it, the step itself under bwrap - have nothing to take.
 . "$(dirname "$0")/lib.sh"
 realm --workers 2 --trusted 1
-printf '[worker]\nisolation = qemu\nemulation = yes\nnetwork = realm\n[limits]\nmemory = 256M\ndisk = 256M\ncpus = 1\n' >>"$realm/worker-1/worker.ini"
+printf '[worker]\nisolation = qemu\nemulation = yes\nnetwork = realm\n[limits]\nmemory = 256M\ndisk = 256M\ncpus = 1\nnice = 0\n' >>"$realm/worker-1/worker.ini"
 printf '[worker]\nisolation = bwrap\n[limits]\ncpus = 1\n' >>"$realm/worker-2/worker.ini"
 up
 vm_image
