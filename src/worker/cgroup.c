@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 #define ROOT "/sys/fs/cgroup"
 enum { V1_MEMORY, V1_PIDS, V1_CPU, V1_FREEZER, V1_COUNT };
 static const char *const v1_names[V1_COUNT] = { "memory", "pids", "cpu", "freezer" };
@@ -221,6 +223,15 @@ bool cgroup_oom (const char *name)
         return false;
     const char *at = strstr (text, "oom_kill ");
     return at && atoll (at + 9) > 0;
+}
+
+bool cgroup_thrashes (const char *name, struct thrash *t)
+{
+    char dir[PATH_MAX];
+    (void) snprintf (dir, sizeof dir, "%s/%s", base[0], name);
+    return version == 2   ? thrash_look (t, time_mono_ms (), dir, "memory.current", "memory.max")
+           : version == 1 ? thrash_look (t, time_mono_ms (), dir, "memory.usage_in_bytes", "memory.limit_in_bytes")
+                          : false;
 }
 
 /* One pass of SIGKILL over the processes in one group; how many there were. */

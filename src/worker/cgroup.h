@@ -15,6 +15,7 @@
 #define ASSAY_WORKER_CGROUP_H
 
 #include "base/bytes.h"
+#include "worker/guest/thrash.h"
 
 struct cgroup_limits { /* 0: no limit */
     int64_t memory;    /* bytes */
@@ -32,6 +33,8 @@ void cgroup_weight (int64_t nice, bool idle);
 int cgroup_make (const char *name, const struct cgroup_limits *l, struct err *e);
 int cgroup_enter (const char *name);               /* async-signal-safe enough for a forked child; -1 with errno */
 bool cgroup_oom (const char *name);                /* the kernel killed something in it for memory */
+/* It is out of memory, though the kernel kills nothing (guest/thrash.h); to be asked a few times a second. t: the caller's, zero at first. */
+bool cgroup_thrashes (const char *name, struct thrash *t);
 void cgroup_kill (const char *name);
 int cgroup_freeze (const char *name, bool frozen);  /* -1: no such group (yet), or it cannot */
 bool cgroup_frozen (const char *name);              /* it is, or is about to be */

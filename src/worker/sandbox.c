@@ -234,6 +234,7 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
     int log[2] = { -1, -1 }, status[2] = { -1, -1 }, pidfd = -1, rc = -1, wait = 0;
     pid_t pid = -1;
     struct pump p = { box->o.conf->log, false };
+    char *group CLEANUP (free_ptr) = xasprintf ("%s.box", box->o.name);
     BUF (said);
     memset (run, 0, sizeof *run);
     if (pipe2 (log, O_CLOEXEC) == -1 || pipe2 (status, O_CLOEXEC) == -1) {
@@ -252,6 +253,8 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
         goto out;
     }
     struct ice ice = { time_mono_ms (), false };
+    struct thrash thrash = { 0 };
+    bool thrashes = false;
     for (bool open = true, done = false; !done;) {
         ice_look (box, &ice, run);
         int64_t left = box->deadline + box->driver->grace_ms - time_mono_ms ();
@@ -268,13 +271,14 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
             err_errno (e, "sandbox: poll");
             goto out;
         }
+        /* in a VM that is for its guest to see; what qemu needs beside is not the step's */
+        if ((thrashes = !box->driver->grace_ms && !ice.frozen && cgroup_thrashes (group, &thrash)))
+            break;
         if (f[1].revents)
             open = pump (box, &p, log[0]);
         done = f[0].revents != 0;
     }
-    char *group = xasprintf ("%s.box", box->o.name);
-    run->out_of_memory = cgroup_oom (group);
-    free (group);
+    run->out_of_memory = thrashes || cgroup_oom (group);
     kill_all (box, pid);
     while (waitpid (pid, &wait, 0) == -1 && errno == EINTR) {
     }

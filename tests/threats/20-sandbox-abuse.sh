@@ -7,8 +7,8 @@
 driver=${DRIVER:-bwrap}
 # most_*: what all processes of the worker's steps may have at once, on the host: the step's limits, and what the driver and the step's own process need
 case $driver in
-qemu) limit=60s most=90s wait=240 extra='emulation = yes\n' most_memory=1184 most_processes=160 ;;
-*) limit=8s most=20s wait=60 extra= most_memory=448 most_processes=80 ;;
+qemu) limit=120s short=15s most=150s wait=300 extra='emulation = yes\n' most_memory=1184 most_processes=160 ;;
+*) limit=40s short=5s most=60s wait=120 extra= most_memory=448 most_processes=80 ;;
 esac
 most_disk=192
 realm --workers 1 --trusted 1
@@ -141,10 +141,13 @@ step 0 logflood <<'S'
 yes 'a line that is repeated without end to fill the disk of whoever keeps it' | head -c 20000000
 S
 [ "$(wc -c <"$scratch/log")" -le 300000 ] || fail "the log is $(wc -c <"$scratch/log") bytes"
+limit=$short
 step 1 endless <<'S'
 while :; do :; done
 S
 by "stopped at the time limit"
+[ $(($(date +%s) - began)) -lt 40 ] || fail "it was stopped only after $(($(date +%s) - began)) s"
+limit=$most
 step 0 daemon <<'S'
 setsid sh -c 'sleep NAP & sleep NAP' </dev/null >/dev/null 2>&1 &
 sleep 0.2

@@ -1,4 +1,5 @@
 /* May a step start now, may it go on: hours, idleness, users, battery, disk, slots, projects. */
+#include "worker/guest/thrash.h"
 #include "worker/limits.h"
 
 #include <criterion/criterion.h>
@@ -167,4 +168,46 @@ Test (machine, is_read_from_what_the_kernel_shows)
     machine_look (&s, &o);
     cr_assert (s.pressure < 0 && s.user_idle_ms == -1);
     cr_assert_eq (file_remove_tree (root, NULL), 0);
+}
+
+/* Out of memory, and the kernel takes it for progress. */
+Test (limits, thrashing)
+{
+    enum { LIMIT = 320 << 20 };
+    struct thrash t = { 0 };
+    char stat[256];
+    unsigned faults = 1000, full = 0;
+    for (int s = 1; s < 60 && !full; s++) {
+        snprintf (stat, sizeof stat, "cache 300000\npgmajfault %u\ninactive_file 200000\nactive_file 60000\n", faults += 300);
+        if (thrash_judge (&t, s * 1000, LIMIT - 100000, LIMIT, stat))
+            full = (unsigned) s;
+    }
+    cr_assert_eq (full, 1 + THRASH_ROUNDS, "after %u s", full);
+    static const struct {
+        const char *what;
+        uint64_t used, limit;
+        unsigned faults, files;
+    } rows[] = {
+        { "room left", LIMIT / 2, LIMIT, 300, 0 },
+        { "files that can be given back", LIMIT, LIMIT, 300, 100 << 20 },
+        { "at rest at its limit", LIMIT, LIMIT, 0, 0 },
+        { "few files read", LIMIT, LIMIT, THRASH_FAULTS - 1, 0 },
+        { "no limit", LIMIT, 0, 300, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memset (&t, 0, sizeof t);
+        faults = 7;
+        for (int s = 1; s < 60; s++) {
+            snprintf (stat, sizeof stat, "pgmajfault %u\ninactive_file %u\n", faults += rows[i].faults, rows[i].files);
+            cr_assert_not (thrash_judge (&t, s * 1000, rows[i].used, rows[i].limit, stat), "%s", rows[i].what);
+        }
+    }
+    memset (&t, 0, sizeof t); /* a pause in between begins the count anew */
+    faults = 7;
+    for (int s = 1; s < 60; s++) {
+        snprintf (stat, sizeof stat, "pgmajfault %u\n", faults += s % 4 ? 300 : 0);
+        cr_assert_not (thrash_judge (&t, s * 1000, LIMIT, LIMIT, stat));
+    }
+    cr_assert_not (thrash_judge (&t, 61000, LIMIT, LIMIT, ""));
+    cr_assert_not (thrash_look (&t, 99000, "/nowhere", "memory.current", "memory.max"));
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "worker/guest/guest.h"
+#include "worker/guest/thrash.h"
 
 #define ROOT WORK "/root"
 #define ANSWER_MS 5 /* how often to look whether the host has answered */
@@ -278,9 +279,14 @@ void step_run (const struct job *j, int port, int64_t deadline, struct outcome *
     close (status[1]);
     fcntl (out[0], F_SETFL, O_NONBLOCK);
     fcntl (port, F_SETFL, O_WRONLY | O_NONBLOCK);
-    bool asked = false;
+    struct thrash thrash = { 0 };
+    bool asked = false, thrashes = false;
     for (struct pollfd p = { pidfd, POLLIN, 0 }; poll (&p, 1, 0) != 1;) {
         int64_t left;
+        if ((thrashes = thrash_look (&thrash, now_ms (), GROUP, "memory.current", "memory.max"))) {
+            kill (pid, SIGKILL);
+            break;
+        }
         if (!asked && now_ms () >= deadline) {
             clock_ask ();
             asked = true;
@@ -304,7 +310,7 @@ void step_run (const struct job *j, int port, int64_t deadline, struct outcome *
     ssize_t n = read (status[0], text, sizeof text - 1);
     if (n > 0)
         broken ("the step did not start: %s", text);
-    o->out_of_memory = oom_killed ();
+    o->out_of_memory = thrashes || oom_killed ();
     o->exit_status = o->timed_out ? 124 : WIFSIGNALED (wait_status) ? 128u + (unsigned) WTERMSIG (wait_status) : (unsigned) WEXITSTATUS (wait_status);
     o->log = f.total;
 }
