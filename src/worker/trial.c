@@ -97,8 +97,10 @@ bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, cons
     if (t->looked && now - t->looked < LOOK_MS)
         return ended;
     t->looked = now;
-    if (!t->pid && leave.go_on && leave.start && now >= t->not_before && vm_kvm_due (state, &image) != VM_DUE_NOTHING) {
+    enum vm_due due = !t->pid && leave.go_on && leave.start && now >= t->not_before ? vm_kvm_due (state, &image) : VM_DUE_NOTHING;
+    if (due != VM_DUE_NOTHING) {
         start (t, dir);
+        t->first = due != VM_DUE_AGAIN;
         ended = t->pid != 0;
     }
     return tell (t, conf, state) || ended;
@@ -107,7 +109,7 @@ bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, cons
 unsigned trial_offer (const struct trial *t, const struct conf *conf, const char *state)
 {
     unsigned offered = sandbox_offer (conf, state, NULL, NULL);
-    return t->pid && !conf->emulation ? offered & ~(unsigned) ISOLATION_QEMU : offered;
+    return t->pid && t->first && !conf->emulation ? offered & ~(unsigned) ISOLATION_QEMU : offered;
 }
 
 
@@ -144,7 +146,7 @@ int trial_main (const struct conf *conf, const char *state)
     umask (022);
     if (vm_kvm_due (state, &image) == VM_DUE_CPU) {
         vm_kvm_test (state, &s);
-        if (s.what != STANDING_WORKS || vm_kvm_due (state, &image) != VM_DUE_IMAGE)
+        if (s.what != STANDING_WORKS || vm_kvm_due (state, &image) == VM_DUE_NOTHING)
             return s.what == STANDING_WORKS ? 0 : ERR_FAILED;
     }
     if (!image)

@@ -17,6 +17,7 @@
 
 struct trial {
     pid_t pid;           /* 0: none */
+    bool first;          /* no VM has been shown to work so far */
     int64_t looked, not_before;  /* monotonic ms: when it was looked for what is due; nothing starts before */
     enum vm_accel accel; /* as it was told last */
     char why[VM_WHY];

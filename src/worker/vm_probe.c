@@ -205,7 +205,7 @@ enum vm_due vm_kvm_due (const char *state, char **image_dir)
         free (failed);
     if (*image_dir != untried)
         free (untried);
-    return *image_dir ? VM_DUE_IMAGE : VM_DUE_NOTHING;
+    return !*image_dir ? VM_DUE_NOTHING : failed ? VM_DUE_AGAIN : VM_DUE_FIRST;
 }
 
 char *vm_image_here (const char *state)

@@ -27,8 +27,8 @@ void vm_kvm_image (const char *image_dir, struct standing *s);
 void vm_kvm_note (const char *image_dir, bool works, const char *why);
 void vm_kvm_forget (const char *state); /* of the virtual CPU alone */
 
-/* What is to be tried now, apart from any step. VM_DUE_IMAGE: in *image_dir (malloc'd), one that boots. */
-enum vm_due { VM_DUE_NOTHING, VM_DUE_CPU, VM_DUE_IMAGE };
+/* What is to be tried now, apart from any step. VM_DUE_FIRST, VM_DUE_AGAIN: in *image_dir (malloc'd), one that boots; none has worked yet, or that one failed before. */
+enum vm_due { VM_DUE_NOTHING, VM_DUE_CPU, VM_DUE_FIRST, VM_DUE_AGAIN };
 enum vm_due vm_kvm_due (const char *state, char **image_dir);
 char *vm_image_here (const char *state); /* one that boots, such as failed before all others; malloc'd, or NULL */
 
