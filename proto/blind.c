@@ -4,14 +4,14 @@
 #include <sodium.h>
 #include <string.h>
 
-static struct digest blind_name (const struct digest *submission, const struct digest *salt, const struct digest *artifact)
+struct digest blind_name (const struct digest *submission, const struct digest *opening, const struct digest *artifact)
 {
     static const char tag[] = "assay-blind-1\n";
     struct digest_ctx *c = digest_begin ();
     struct digest name;
     digest_add (c, tag, sizeof tag - 1);
     digest_add (c, submission->b, sizeof submission->b);
-    digest_add (c, salt->b, sizeof salt->b);
+    digest_add (c, opening->b, sizeof opening->b);
     digest_add (c, artifact->b, sizeof artifact->b);
     digest_end (&c, &name);
     return name;

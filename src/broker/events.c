@@ -218,8 +218,11 @@ int on_verdict (struct ask *a, struct err *e)
         struct step_row *st = &c.step;
         st->verdict_index = v.index;
         bool trusted = !strcmp (v.state, "trusted");
-        if ((v.final || trusted) && !(trusted && !digest_zero (&q->opening) && blind_names (&st->usable.name, &q->id, &q->opening, &v.artifact)))
+        bool goes_on = trusted && !digest_zero (&q->opening);
+        if (v.final || trusted || !blind_box (st->usable.box).len)
             memset (&st->usable, 0, sizeof st->usable);
+        if (goes_on) /* without a box: from now on its digest is read */
+            st->usable.name = blind_name (&q->id, &q->opening, &v.artifact);
         (void) snprintf (st->state, sizeof st->state, "%s", v.state);
         st->digest = v.artifact;
         st->agree = v.policy.agree;

@@ -54,6 +54,7 @@ struct plan { /* a step that is to be leased, opened */
     struct bytes input_list[64];
     unsigned network;          /* NETWORK_*: in force */
     bool early;                /* an input is not trusted yet */
+    bool absent;               /* an input is not there: it waits */
     struct owners used;        /* that have a lease of it or a vote on it, or have read its artifact */
     bool trusted;              /* a trusted worker is among its leases */
     uint64_t leases;           /* that it ever had */
@@ -102,13 +103,12 @@ static int plan_open (struct server *s, const struct step_row *row, struct plan 
             return found == -1 ? -1 : err_code (e, EC_INTERNAL, "step %s needs one that is not there", row->name);
         bool trusted = !strcmp (need.state, "trusted");
         p->early = p->early || !trusted;
-        bool blind = p->step.u.step.start_provisional && !digest_zero (&need.usable.name);
+        bool blind = !trusted && p->step.u.step.start_provisional && blind_box (need.usable.box).len;
         p->inputs[i] = blind ? need.usable.name : trusted ? need.digest : (struct digest){ { 0 } };
         if (blind)
             memcpy (p->boxes[i], need.usable.box, sizeof p->boxes[i]);
         p->blinded = p->blinded || blind;
-        if (digest_zero (&p->inputs[i]))
-            return err_code (e, EC_INTERNAL, "step %s is to read what is not there", row->name);
+        p->absent = p->absent || digest_zero (&p->inputs[i]);
         p->input_list[i] = bytes_of (p->inputs[i].b, 32);
     }
     return 0;
@@ -419,7 +419,14 @@ static int give_step (struct server *s, const struct step_row *row, int64_t now,
     size_t avoids = s->avoid_next < AVOIDS ? s->avoid_next : AVOIDS;
     const char **avoided = xcalloc (avoids, sizeof *avoided), **used = NULL;
     struct chance chance = { .drawn = 0 };
-    if (plan_open (s, row, p, e) == -1 || plan_owners (s, p, e) == -1)
+    if (plan_open (s, row, p, e) == -1)
+        goto out;
+    if (p->absent) { /* the verifier tells it again, or a verdict does */
+        p->c.step.waiting = true;
+        given = state_step_put (s->state, &p->c.step, e);
+        goto out;
+    }
+    if (plan_owners (s, p, e) == -1)
         goto out;
     const struct msg_step *st = &p->step.u.step;
     struct policy pol = roster_policy (realm_roster (s->rl), bytes_str (p->c.sub.project));

@@ -47,7 +47,7 @@ struct step_row {
     } stored;
     uint64_t verdict_index;   /* of the newest verdict in the verifier's log; 0: none */
     unsigned needs;           /* steps that it needs */
-    struct blind usable;      /* its artifact, blinded: from when it was provisional, for steps that may start on that; name zero: none */
+    struct blind usable;      /* its artifact, blinded, for steps that may start before it is trusted; once it is, the name alone. name zero: none */
     struct digest inputs;     /* SHA-256 of the artifacts that its leases read, in order; zero: none was given yet */
     int64_t since;            /* of its newest retry, microseconds; 0: none. Who read the artifact before may vote again */
 };

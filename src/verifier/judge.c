@@ -81,6 +81,28 @@ static int tell_broker (const struct judge *j, const struct msg *m, struct err *
     return ledger_send (j->ledger, buf_bytes (&frame), e);
 }
 
+static bool needed_by (const struct msg_step *st, struct bytes name)
+{
+    for (size_t i = 0; i < st->needs.n; i++)
+        if (bytes_eq (st->needs.v[i], name))
+            return true;
+    return false;
+}
+
+/* Is there a step that may start on this one's artifact before it is trusted? */
+static bool wanted_early (const struct matter *m)
+{
+    bool wanted = false;
+    for (size_t i = m->step.no + 1; i < m->sub->steps.n && !wanted; i++) {
+        struct msg st;
+        if (msg_decode_as (m->sub->steps.v[i], MSG_step, &st, NULL) == 0) {
+            wanted = st.u.step.start_provisional && needed_by (&st.u.step, bytes_str (m->step.name));
+            msg_release (&st);
+        }
+    }
+    return wanted;
+}
+
 static int say (const struct judge *j, struct matter *m, const struct counted *c, const struct decision *d, int64_t time, struct err *e)
 {
     struct ledger_step *s = &m->step;
@@ -101,8 +123,8 @@ static int say (const struct judge *j, struct matter *m, const struct counted *c
     out.u.verdict.id = s->sub;
     out.u.verdict.step = bytes_str (s->name);
     out.u.verdict.envelope = buf_bytes (&envelope);
-    if (d->state == STATE_TRUSTED && !digest_zero (&s->usable) && digest_eq (&s->usable, &s->artifact))
-        out.u.verdict.opening = blind_salt (&s->sub, bytes_str (s->name), &s->usable, j->keys->seal_sec);
+    if (d->state == STATE_TRUSTED && wanted_early (m)) /* it may have been told blinded, or may be, if this trust falls */
+        out.u.verdict.opening = blind_salt (&s->sub, bytes_str (s->name), &v.artifact, j->keys->seal_sec);
     if (rc == 0)
         rc = tell_broker (j, &out, e);
     char hex[DIGEST_HEX];
@@ -128,51 +150,29 @@ static int seek (const struct judge *j, struct matter *m, const struct decision 
     return tell_broker (j, &out, e);
 }
 
-static bool needed_by (const struct msg_step *st, struct bytes name)
-{
-    for (size_t i = 0; i < st->needs.n; i++)
-        if (bytes_eq (st->needs.v[i], name))
-            return true;
-    return false;
-}
-
-/* Is there a step that may start on this one's artifact before it is trusted? */
-static bool wanted_early (const struct matter *m)
-{
-    bool wanted = false;
-    for (size_t i = m->step.no + 1; i < m->sub->steps.n && !wanted; i++) {
-        struct msg st;
-        if (msg_decode_as (m->sub->steps.v[i], MSG_step, &st, NULL) == 0) {
-            wanted = st.u.step.start_provisional && needed_by (&st.u.step, bytes_str (m->step.name));
-            msg_release (&st);
-        }
-    }
-    return wanted;
-}
-
-/* The broker gets a provisional artifact's blinded name for the leases of those steps. It stays in use when a verdict confirms the artifact. */
+/* The broker gets a provisional artifact's blinded name for the leases of those steps, in a box for the store of now: none without a store. A verdict ends
+ * it, but for one that trusts, with which the name goes on, by its opening. */
 static int tell_usable (const struct judge *j, struct matter *m, const struct decision *d, struct err *e)
 {
     struct ledger_step *s = &m->step;
+    const struct principal *store = roster_role (j->roster, ROLE_STORE, 0);
+    bool there = !d->final && d->state == STATE_PROVISIONAL && store;
     struct digest now = { { 0 } };
-    if (!d->final && d->state == STATE_PROVISIONAL)
-        now = s->lead;
-    else if (d->state == STATE_TRUSTED && digest_eq (&s->usable, &s->artifact))
-        now = s->usable;
-    if (digest_eq (&now, &s->usable))
-        return 0;
-    if (!wanted_early (m))
+    if (there) {
+        uint8_t both[64];
+        memcpy (both, s->lead.b, 32);
+        memcpy (both + 32, store->seal_key, 32);
+        now = digest_of (both, sizeof both);
+    }
+    if (digest_eq (&now, &s->usable) || !wanted_early (m))
         return 0;
     s->usable = now;
-    if (d->final)
-        return 0; /* the verdict itself ends it */
+    if (d->final || d->state == STATE_TRUSTED)
+        return 0;
     struct msg out = MSG_INIT (usable, 0);
     struct blind b;
-    if (!digest_zero (&now)) {
-        const struct principal *store = roster_role (j->roster, ROLE_STORE, 0);
-        if (!store)
-            return err_code (e, EC_INTERNAL, "no store in the roster to seal a provisional artifact's digest to");
-        blind_make (&s->sub, bytes_str (s->name), &now, j->keys->seal_sec, store->seal_key, &b);
+    if (there) {
+        blind_make (&s->sub, bytes_str (s->name), &s->lead, j->keys->seal_sec, store->seal_key, &b);
         out.u.usable.name = b.name;
         out.u.usable.box = bytes_of (b.box, sizeof b.box);
     }

@@ -29,7 +29,7 @@ struct ledger_step {
     unsigned support, against, votes;
     unsigned needs;              /* steps that it needs */
     struct digest lead;          /* the artifact that leads, shown or not; zero where none may be used */
-    struct digest usable;        /* what the broker was told of it for provisional use */
+    struct digest usable;        /* what the broker was told of it for provisional use: SHA-256 of its artifact and the store's sealing key; zero: nothing */
     struct digest inputs;        /* of its newest decision: inputs_digest () */
 };
 

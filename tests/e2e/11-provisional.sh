@@ -73,6 +73,36 @@ expect 0 assay verify --root "$realm/realm.ini" "$scratch/roster" "$scratch/bund
 kill "$one" "$trusted_pid"
 wait "$one" "$trusted_pid" || true
 
+say "a liar comes second: until a third owner has spoken nothing starts; what ran on the right bits goes on then"
+start one assay-worker --dir "$realm/worker-2"
+one=$pid
+echo third >"$repo/n"
+sed -i 's/agree: 2/agree: 3/' "$repo/.assay.yml"
+commit third
+expect 0 assay push -C "$repo"
+id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+until_true 30 steps_are "$id" provisional provisional provisional
+kill "$one"
+wait "$one" || true
+start liar assay-worker-liar --dir "$realm/worker-3"
+liar=$pid
+build_disputed() { [ "$(state_of "$1" build)" = disputed ]; }
+until_true 30 build_disputed "$id"
+kill "$liar"
+wait "$liar" || true
+start trusted assay-worker --dir "$realm/$trusted"
+trusted_pid=$pid
+start four assay-worker --dir "$realm/bare"
+four=$pid
+until_true 60 steps_are "$id" trusted trusted trusted
+[ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "something ran again"
+! events "$id" | grep '"kind":"fallen"' || fail "something fell whose input is what it ran on"
+expect 0 assay get "$id/report" -d "$scratch/got-third"
+[ "$(cat "$scratch/got-third/r")" = thirdN ] || fail "content"
+kill "$four" "$trusted_pid"
+wait "$four" "$trusted_pid" || true
+sed -i 's/agree: 3/agree: 2/' "$repo/.assay.yml"
+
 say "a liar builds; what ran on its bits falls when the others disagree, and runs again on the right ones"
 start liar assay-worker-liar --dir "$realm/worker-3"
 liar=$pid
