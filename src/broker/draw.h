@@ -1,6 +1,6 @@
 /* draw.h: a draw of a step's leases: its seed, the record of it (body `draw`, in an event `drawn`), and the check of both by whoever reads the log. Pure.
  *
- * The seed is nobody's choice: it is a digest of the submission's id (of what its submitter signed), the step's name, and how many leases the step
+ * The seed is not the broker's choice: it is a digest of the submission's id (of what its submitter signed), the step's name, and how many leases the step
  * had before. So the broker cannot draw until it likes what comes out; what is left to its word is who fits, and how many places there are.
  *
  *     struct draw_log l = { id, name }                  // of a step; then, event by event, in their order:

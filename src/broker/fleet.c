@@ -443,7 +443,7 @@ static int check_one (void *arg, const struct lease_row *row)
         avoid (s, l.step, l.worker, ERROR_PAUSE_MS);
         x->rc = lease_end (s, &l, JOB_ERROR, "error", "no result within the lease's time", BLAME_EACH, x->e);
     } else if (silent > s->conf.silence)
-        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", BLAME_NONE, x->e);
+        x->rc = lease_end (s, &l, JOB_GONE, "handed-back", "the worker fell silent", BLAME_ONCE, x->e);
     return x->rc;
 }
 

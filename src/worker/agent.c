@@ -509,7 +509,7 @@ static void tick (struct agent *a)
 
 /* ---- the owner's word ---- */
 
-/* The lease goes back without blame: nothing of the step is left here when the broker hears of it. */
+/* The lease goes back: nothing of the step is left here when the broker hears of it. */
 static void hand_back (struct agent *a, struct slot *s, const char *why)
 {
     struct msg m = MSG_INIT (handback, 0);
@@ -747,7 +747,7 @@ int agent_run (struct agent *a, struct err *e)
         if (items[2].revents)
             realm_poll (a->rl);
         for (int i = 0; i < steps; i++)
-            if (items[3 + i].revents)
+            if (items[3 + i].revents && of[i]->used && of[i]->fd != -1) /* not one that the owner's word has just ended */
                 drain (a, of[i]);
         receive (a);
         /* what could not be sent before */

@@ -33,7 +33,9 @@ enum mode mode_kept (const char *state)
 {
     CLEANUP (free_ptr) char *path = path_of (state);
     BUF (text);
-    if (file_read (path, 32, &text, NULL) == -1)
+    if (access (path, F_OK) == -1 && errno == ENOENT)
         return MODE_RUNNING;
+    if (file_read (path, 32, &text, NULL) == -1)
+        return MODE_PAUSED;
     return strncmp (buf_str (&text), names[MODE_DRAINING], strlen (names[MODE_DRAINING])) == 0 ? MODE_DRAINING : MODE_PAUSED;
 }

@@ -11,7 +11,7 @@ image
 project p
 recipe <<'R'
 image: IMAGE
-steps: {build: {matrix: {a: [1, 2, 3, 4, 5, 6, 7, 8], b: [1, 2, 3, 4, 5, 6, 7]}, run: sleep 1.5}}
+steps: {build: {matrix: {a: [1, 2, 3, 4, 5, 6, 7, 8], b: [1, 2, 3, 4, 5, 6, 7]}, run: sleep 4}}
 R
 commit many
 expect 0 assay push -C "$repo"
