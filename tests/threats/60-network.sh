@@ -7,7 +7,7 @@
 realm --workers 1 --trusted 1
 driver=${DRIVER:-bwrap}
 sed -i "/^isolation/d; /^\[worker\]/a network = realm\nisolation = $driver\nemulation = yes" "$realm/worker-1/worker.ini"
-printf '[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\n' >>"$realm/worker-1/worker.ini"
+printf '[limits]\nmemory = 96M\ndisk = 32M\ncpus = 1\nnice = 0\n' >>"$realm/worker-1/worker.ini"
 up
 if [ "$driver" = qemu ]; then vm_image; else image; fi
 project p
