@@ -11,7 +11,7 @@ one=$realm/one
 extra=
 [ "$driver" != qemu ] || extra='emulation = yes\n'
 printf "[worker]\nisolation = $driver\nnetwork = realm\n$extra[limits]\nmemory = 256M\ndisk = 256M\nnice = 0\n" >>"$one/worker.ini"
-printf '[leases]\nsilence = 3s\ngrace = 30s\n' >>"$realm/broker/broker.ini"
+printf '[leases]\nsilence = 3s\ngrace = 20s\n' >>"$realm/broker/broker.ini"
 daemons
 case $driver in qemu) vm_image ;; *) image ;; esac
 project p
@@ -137,10 +137,10 @@ until_true 30 cancelled
 gone "loss of the broker"
 
 echo 1 >"$repo/flood"
-slow away 8s
+slow away 16s
 kill -9 "$broker_pid"
 wait "$broker_pid" 2>/dev/null || true
-gone "loss of the broker, which stays away until the lease is over" 90
+gone "loss of the broker, which stays away until the lease is over" 60
 start broker assay-broker --dir "$realm/broker"
 rm "$repo/flood"
 until_true 30 cancelled
