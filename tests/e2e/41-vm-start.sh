@@ -130,10 +130,10 @@ image: IMAGE
 steps: {build: {run: "echo 1; sleep 300", limits: {time: 4s}}}
 R
 commit endless
-began=$(date +%s)
 expect 0 assay push -C "$repo"
 id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
 until_true 60 at 1
+began=$(date +%s)
 freeze 3
 until_true 60 is_state failed
 assay log "$id/build" >"$scratch/out"

@@ -169,6 +169,7 @@ done
 say "all steps together, against the rest of the machine: the weight of their niceness, or only what nobody else wants"
 together() { find /sys/fs/cgroup -type d -name "assay-$key" | while read -r d; do for f in "$d/$1" "$d/$2"; do [ ! -f "$f" ] || cat "$f"; done; done | head -n 1; }
 change ''
+[ "$(find /sys/fs/cgroup -type d -name "assay-$key")" ] || fail "the steps have no group of their own"
 case $(together cpu.shares cpu.weight) in 524 | 51 | '') ;; *) fail "weight $(together cpu.shares cpu.weight), not that of niceness 3" ;; esac
 settings ''
 printf '[limits]\ncpu-priority = idle\n' >>"$one/worker.ini"
