@@ -34,7 +34,7 @@ group_file() { find /sys/fs/cgroup -name "$1" -path "*assay-$key/$1" 2>/dev/null
 watch_them() {
     most_pids=0 most_bytes=0 most_kib=0 n=0
     while :; do
-        read -r now 2>/dev/null <"$pids" && [ "$now" -gt $most_pids ] && most_pids=$now && echo $most_pids >"$scratch/peak.processes"
+        read -r now 2>/dev/null <"$pids_file" && [ "$now" -gt $most_pids ] && most_pids=$now && echo $most_pids >"$scratch/peak.processes"
         read -r now 2>/dev/null <"$bytes" && [ "$now" -gt $most_bytes ] && most_bytes=$now && echo $((most_bytes >> 20)) >"$scratch/peak.memory"
         [ -e "$scratch/watching" ] || break
         n=$((n + 1))
@@ -86,14 +86,14 @@ settled() {
     until_true 60 memory_above $((free - 400)) # others use this machine, too; what the steps hold is counted above
 }
 by() { grep -qF -- "$1" "$scratch/log" || { tail -n 20 "$scratch/log"; fail "it did not end by its limit: no \"$1\" in its log"; }; }
-pids=$(group_file pids.current) bytes=$(group_file memory.max_usage_in_bytes) n=0 m=0 free=0 used=0
+pids_file=$(group_file pids.current) bytes=$(group_file memory.max_usage_in_bytes) n=0 m=0 free=0 used=0
 most_file=$bytes
 [ -n "$bytes" ] || bytes=$(group_file memory.current)
 echo true | step 0 warm
 cleared() { [ -z "$(find "$one/state/steps" -mindepth 1)" ] && [ "$(groups)" = 0 ]; }
 until_true 20 cleared
 m=$(mounts) free=$(memory) used=$(disk) n=2 # the worker, and the process that waits for the next step
-[ -n "$pids" ] || say "no control groups here: what steps take at once is not seen"
+[ -n "$pids_file" ] || say "no control groups here: what steps take at once is not seen"
 
 step 1 processes <<'S'
 i=0; while [ $i -lt 200 ]; do sleep NAP & i=$((i + 1)); done
@@ -107,7 +107,7 @@ last=$!
 wait $last
 S
 # it did go off, as far as it can: what a shell started stays when it can start no more; processes of a VM are not the host's
-[ "$driver" = qemu ] || [ -z "$pids" ] || [ "$(peak processes)" -ge 30 ] || fail "only $(peak processes) processes were seen"
+[ "$driver" = qemu ] || [ -z "$pids_file" ] || [ "$(peak processes)" -ge 30 ] || fail "only $(peak processes) processes were seen"
 step 1 memory <<'S'
 awk 'BEGIN { for (s = "0123456789abcdef"; length (s) < 1000000; s = s s); for (i = 0; i < 700; i++) a[i] = s i; print i }'
 S
