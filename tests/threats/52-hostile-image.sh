@@ -71,7 +71,7 @@ assay log "$id/early-log" >"$scratch/log" 2>/dev/null || true
 say "nothing is left"
 gone() { [ "$(find "$one/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] && [ "$(groups)" = 0 ] && [ "$(fds)" -le "$fds" ]; }
 until_true 30 gone
-[ "$(kib)" -le $((kib + 2048)) ] || fail "the worker has $(kib) KiB of its own, and had $kib before"
+[ "$(kib)" -le $((kib + 8192)) ] || fail "the worker has $(kib) KiB of its own, and had $kib before"
 kept() { find "$one/state/snapshots" -mindepth 1 -maxdepth 1 -type d; }
 [ -z "$(kept | grep /part-)" ] || fail "half a snapshot: $(kept)"
 kept | sort >"$scratch/kept"
