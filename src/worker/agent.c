@@ -316,10 +316,12 @@ static void on_lease (struct agent *a, const struct msg_lease *m)
         if (!a->slots[i].used)
             s = &a->slots[i];
     BUF (boxes);
-    if (order_check (&o, realm_roster (a->rl), realm_name (a->rl), m->lease, m->submission, time_now_us (), &e) == -1
-        || order_boxes (&o, &m->boxes, &boxes, &e) == -1) {
+    bool checked = order_check (&o, realm_roster (a->rl), realm_name (a->rl), m->lease, m->submission, time_now_us (), &e) == 0;
+    if (!checked || order_boxes (&o, &m->boxes, &boxes, &e) == -1) {
         log_peer ("broker", &e);
         decline (a, &id, e.msg);
+        if (checked)
+            order_release (&o);
         return;
     }
     struct conf mine;

@@ -8,7 +8,7 @@ libworker_a_SOURCES = src/worker/conf.c src/worker/conf.h src/worker/limits.c sr
 	src/worker/vm_probe.c src/worker/vm_probe.h src/worker/vm_standing.c src/worker/vm_standing.h src/worker/vm_null.c src/worker/vm_null.h src/worker/trial.c src/worker/trial.h src/worker/guest/pack.c src/worker/guest/pack.h src/worker/report.c src/worker/report.h src/worker/runner.c src/worker/runner.h \
 	src/worker/agent.c src/worker/agent.h src/worker/kvm.c src/worker/kvm.h src/worker/control.c src/worker/control.h src/worker/mode.c src/worker/mode.h src/worker/terms.c src/worker/terms.h src/worker/launch.c src/worker/launch.h src/worker/probe.c src/worker/probe.h src/worker/relay.c src/worker/relay_plan.c src/worker/relay.h src/worker/relay_vm.c src/worker/relay_vm.h \
 	src/worker/guest/mux.c src/worker/guest/mux.h src/worker/guest/ferry.c src/worker/guest/ferry.h src/worker/guest/inside.c src/worker/guest/inside.h \
-	src/worker/guest/thrash.c src/worker/guest/thrash.h \
+	src/worker/guest/thrash.c src/worker/guest/thrash.h src/worker/guest/text.c src/worker/guest/text.h \
 	src/worker/worker_main.c
 WORKER_LIBS = libworker.a $(STORE_LIBS) $(SOURCE_LIBS) $(AUTH_LIBS) $(SECCOMP_LIBS)
 
@@ -20,7 +20,8 @@ assay_worker_LDADD = $(WORKER_LIBS)
 pkglibexec_PROGRAMS += assay-guest
 assay_guest_SOURCES = src/worker/guest/init.c src/worker/guest/job.c src/worker/guest/step.c src/worker/guest/guest.h src/worker/guest/wire.h \
 	src/worker/guest/pack.c src/worker/guest/pack.h src/worker/guest/relay.c src/worker/guest/mux.c src/worker/guest/mux.h src/worker/guest/ferry.c \
-	src/worker/guest/ferry.h src/worker/guest/inside.c src/worker/guest/inside.h src/worker/guest/thrash.c src/worker/guest/thrash.h
+	src/worker/guest/ferry.h src/worker/guest/inside.c src/worker/guest/inside.h src/worker/guest/thrash.c src/worker/guest/thrash.h \
+	src/worker/guest/text.c src/worker/guest/text.h
 assay_guest_CPPFLAGS = -D_GNU_SOURCE -I$(top_srcdir)/src
 assay_guest_CFLAGS = -std=gnu11 $(WARN_CFLAGS) -O2 -fstack-protector-strong -fno-pie -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 assay_guest_LDFLAGS = -static -Wl,--build-id=none -s

@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,28 @@ long fd_count (pid_t pid)
     if (d)
         closedir (d);
     return d ? n : 0;
+}
+
+pid_t bench_daemon (const char *program, const char *dir)
+{
+    int p[2];
+    char c;
+    if (pipe (p) == -1)
+        bench_die ("pipe");
+    pid_t pid = fork ();
+    if (pid == 0) {
+        int null = open ("/dev/null", O_WRONLY);
+        prctl (PR_SET_PDEATHSIG, SIGKILL);
+        dup2 (p[1], 1);
+        dup2 (null, 2);
+        execl (program, program, "--dir", dir, (char *) NULL);
+        _exit (127);
+    }
+    close (p[1]);
+    if (pid == -1 || read (p[0], &c, 1) != 1)
+        bench_die (program);
+    close (p[0]);
+    return pid;
 }
 
 void far_start (struct far *f, void (*serve) (zsock_t *router, void *arg), void *arg)

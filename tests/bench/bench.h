@@ -17,6 +17,7 @@ void bench_die (const char *what);                        /* with bench_err's te
 double now_s (void);
 double quantile (double *v, size_t n, double q);          /* sorts */
 void line (const char *metric, double ours, double limit, const char *unit, double target, const char *sense);
+pid_t bench_daemon (const char *program, const char *dir); /* with --dir DIR; once it says that it is ready. It goes with its parent */
 long rss_kib (pid_t pid);
 long fd_count (pid_t pid);
 

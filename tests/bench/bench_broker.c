@@ -72,30 +72,6 @@ static void sign_more (size_t n)
     sub_count += n;
 }
 
-/* ---- the broker as a child ---- */
-
-static pid_t broker_start (const char *program, const char *dir)
-{
-    int p[2];
-    char c;
-    if (pipe (p) == -1)
-        die ("pipe");
-    pid_t pid = fork ();
-    if (pid == 0) {
-        int null = open ("/dev/null", O_WRONLY);
-        prctl (PR_SET_PDEATHSIG, SIGKILL);
-        dup2 (p[1], 1);
-        dup2 (null, 2);
-        execl (program, program, "--dir", dir, (char *) NULL);
-        _exit (127);
-    }
-    close (p[1]);
-    if (read (p[0], &c, 1) != 1)
-        die ("the broker does not start");
-    close (p[0]);
-    return pid;
-}
-
 static void submit (struct client *c, const struct buf *sub)
 {
     struct msg m = MSG_INIT (submit, client_request (c));
@@ -396,7 +372,7 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
     size_t sent = 0, answered = 0;
     kill (*broker, SIGTERM); /* a fresh one: what an older has set aside would hide what the queue takes */
     waitpid (*broker, NULL, 0);
-    *broker = broker_start (program, dir);
+    *broker = bench_daemon (program, dir);
     if (client_open (&c, admin, ROLE_BROKER, 10000, &e) == -1)
         die ("client");
     long before = rss_kib (*broker);
@@ -426,7 +402,7 @@ static void queued (const char *program, const char *dir, pid_t *broker, size_t 
     kill (*broker, SIGKILL);
     waitpid (*broker, NULL, 0);
     double began = now_s ();
-    *broker = broker_start (program, dir);
+    *broker = bench_daemon (program, dir);
     struct client *w = worker_open (0, 1);
     struct net_in in;
     struct msg m;
@@ -462,7 +438,7 @@ int main (int argc, char **argv)
         die ("key");
     far_start (&far, bare_serve, &b);
     zsys_handler_set (NULL);
-    pid_t broker = broker_start (program, dir);
+    pid_t broker = bench_daemon (program, dir);
     double p50[ROUNDS_MAX], p99[ROUNDS_MAX], bare_p50[ROUNDS_MAX], ours[ROUNDS_MAX], bare[ROUNDS_MAX], ratio[ROUNDS_MAX];
     sign_more (LATENCY_ROUNDS);
     cycles (jobs / 10); /* warm, and the sizes of the frames are known */

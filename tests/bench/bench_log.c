@@ -284,20 +284,6 @@ static void until_decided (zsock_t *router, uint64_t steps)
     }
 }
 
-static pid_t verifier_start (const char *program, const char *dir)
-{
-    pid_t pid = fork ();
-    if (pid == 0) {
-        int null = open ("/dev/null", O_WRONLY);
-        prctl (PR_SET_PDEATHSIG, SIGKILL);
-        dup2 (null, 1);
-        dup2 (null, 2);
-        execl (program, program, "--dir", dir, (char *) NULL);
-        _exit (127);
-    }
-    return pid;
-}
-
 static struct realm *member (const char *realm, const char *name)
 {
     struct realm *rl;
@@ -311,7 +297,7 @@ static void memory (const char *realm, const char *program, uint64_t steps)
 {
     char *dir CLEANUP (free_ptr) = xasprintf ("%s/verifier", realm);
     char name[96];
-    pid_t pid = verifier_start (program, dir);
+    pid_t pid = bench_daemon (program, dir);
     w.admin = member (realm, "");
     w.broker = member (realm, "broker");
     w.store = member (realm, "store");

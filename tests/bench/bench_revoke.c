@@ -82,24 +82,7 @@ static void fill (struct held *h, const char *dir, size_t subs)
 static pid_t start (const char *program, const char *dir)
 {
     char *path CLEANUP (free_ptr) = xasprintf ("%s/%s", programs, program);
-    int p[2];
-    char c;
-    if (pipe (p) == -1)
-        die ("pipe");
-    pid_t pid = fork ();
-    if (pid == 0) {
-        int null = open ("/dev/null", O_WRONLY);
-        prctl (PR_SET_PDEATHSIG, SIGKILL);
-        dup2 (p[1], 1);
-        dup2 (null, 2);
-        execl (path, program, "--dir", dir, (char *) NULL);
-        _exit (127);
-    }
-    close (p[1]);
-    if (pid == -1 || read (p[0], &c, 1) != 1)
-        die (program);
-    close (p[0]);
-    return pid;
+    return bench_daemon (path, dir);
 }
 
 static void stop (pid_t pid)

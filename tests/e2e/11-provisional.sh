@@ -34,17 +34,27 @@ bytes_of() { cp -r "$realm/$1" "$scratch/copy" && find "$scratch/copy" -type f -
 steps_are() { # ID STATE OF BUILD, TEST, REPORT
     [ "$(state_of "$1" build) $(state_of "$1" test) $(state_of "$1" report)" = "$2 $3 $4" ]
 }
+early() { # NAME PROGRAM FOLDER CONTENT: this worker alone builds a commit with this; its tests start on it. Sets $id and, of the worker, $one
+    start "$1" "$2" --dir "$realm/$3"
+    one=$pid
+    echo "$4" >"$repo/n"
+    commit "$4"
+    push_only
+    until_true 30 steps_are "$id" provisional provisional provisional
+}
+ended() { kill "$@" && { wait "$@" || true; }; } # PID...
+outvoted() { # by the trusted worker and another one
+    start trusted assay-worker --dir "$realm/$trusted"
+    trusted_pid=$pid
+    start four assay-worker --dir "$realm/bare"
+    four=$pid
+    until_true 60 steps_are "$id" trusted trusted trusted
+}
 events() { timeout 3 assay watch --since 1 --json | grep "$1" || true; }
 leases() { events "$1" | grep '"kind":"leased"' | grep -c "\"step\":\"$2\"" || true; }
 
 say "one that is not trusted builds; the tests start on it at once, and are worth as much as it is"
-start one assay-worker --dir "$realm/worker-2"
-one=$pid
-echo same >"$repo/n"
-commit same
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-until_true 30 steps_are "$id" provisional provisional provisional
+early one assay-worker worker-2 same
 [ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "leases"
 expect 0 assay status "$id"
 has out "an input is not trusted yet"
@@ -70,54 +80,29 @@ expect 0 assay get "$id/report" -d "$scratch/got"
 expect 0 assay attest "$id/report" -o "$scratch/bundle"
 cp "$realm/broker/roster" "$scratch/roster"
 expect 0 assay verify --root "$realm/realm.ini" "$scratch/roster" "$scratch/bundle" "$scratch/got" # also the inputs that leases name blinded
-kill "$one" "$trusted_pid"
-wait "$one" "$trusted_pid" || true
+ended "$one" "$trusted_pid"
 
 say "a liar comes second: until a third owner has spoken nothing starts; what ran on the right bits goes on then"
-start one assay-worker --dir "$realm/worker-2"
-one=$pid
-echo third >"$repo/n"
 sed -i 's/agree: 2/agree: 3/' "$repo/.assay.yml"
-commit third
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-until_true 30 steps_are "$id" provisional provisional provisional
-kill "$one"
-wait "$one" || true
+early one assay-worker worker-2 third
+ended "$one"
 start liar assay-worker-liar --dir "$realm/worker-3"
 liar=$pid
 build_disputed() { [ "$(state_of "$1" build)" = disputed ]; }
 until_true 30 build_disputed "$id"
-kill "$liar"
-wait "$liar" || true
-start trusted assay-worker --dir "$realm/$trusted"
-trusted_pid=$pid
-start four assay-worker --dir "$realm/bare"
-four=$pid
-until_true 60 steps_are "$id" trusted trusted trusted
+ended "$liar"
+outvoted
 [ "$(leases "$id" test)" = 1 ] && [ "$(leases "$id" report)" = 1 ] || fail "something ran again"
 ! events "$id" | grep '"kind":"fallen"' || fail "something fell whose input is what it ran on"
 expect 0 assay get "$id/report" -d "$scratch/got-third"
 [ "$(cat "$scratch/got-third/r")" = thirdN ] || fail "content"
-kill "$four" "$trusted_pid"
-wait "$four" "$trusted_pid" || true
+ended "$four" "$trusted_pid"
 sed -i 's/agree: 3/agree: 2/' "$repo/.assay.yml"
 
 say "a liar builds; what ran on its bits falls when the others disagree, and runs again on the right ones"
-start liar assay-worker-liar --dir "$realm/worker-3"
-liar=$pid
-echo right >"$repo/n"
-commit right
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
-until_true 30 steps_are "$id" provisional provisional provisional
-kill "$liar" # where one owner is enough, as for the report, whoever is drawn is believed
-wait "$liar" || true
-start trusted assay-worker --dir "$realm/$trusted"
-trusted_pid=$pid
-start four assay-worker --dir "$realm/bare"
-four=$pid
-until_true 60 steps_are "$id" trusted trusted trusted
+early liar assay-worker-liar worker-3 right
+ended "$one" # where one owner is enough, as for the report, whoever is drawn is believed
+outvoted
 events "$id" >"$scratch/ev"
 grep '"kind":"fallen"' "$scratch/ev" | grep '"step":"test"' | grep -q "turned out other than what it ran on" || fail "no event says that the test fell"
 grep '"kind":"verdict"' "$scratch/ev" | grep '"step":"test"' | grep -q '"state":"pending"' || fail "the test's verdict did not fall"
@@ -126,8 +111,7 @@ expect 0 assay get "$id/report" -d "$scratch/got2"
 [ "$(cat "$scratch/got2/r")" = rightN ] || fail "content"
 expect 0 assay get "$id/test" -d "$scratch/got3"
 [ "$(cat "$scratch/got3/seen")" = rightN ] || fail "content"
-kill "$four" "$trusted_pid"
-wait "$four" "$trusted_pid" || true
+ended "$four" "$trusted_pid"
 
 say "whoever gives no isolation builds, but gets nothing that runs on what is not trusted"
 sed -i 's/^isolation = .*//; s/^\[worker\]/&\nisolation = none/' "$realm/bare/worker.ini"
@@ -141,8 +125,7 @@ steps:
 R
 echo bare >"$repo/n"
 commit bare
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 30 steps_are "$id" provisional pending pending
 echo later >"$repo/n"
 commit later

@@ -48,8 +48,7 @@ other=$pid
 expect 0 assay worker pause --dir "$realm/worker-1"
 sed -i 's/needs: \[build\]/&\n    start: provisional\n    policy: {agree: 1, trusted: optional}/; s/^policy: .*//; s/  build:/&\n    policy: {agree: 2, trusted: required}/' "$repo/.assay.yml"
 commit early
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 60 grep -q "^result of test" "$scratch/other.log"
 grep -q "^blinded 2500010 bytes" "$scratch/other.log" || fail "its input had no blinded name: $(cat "$scratch/other.log")"
 expect 0 assay worker resume --dir "$realm/worker-1"

@@ -18,8 +18,7 @@ aside() { du -sm "$realm/store/state/aside" 2>/dev/null | cut -f 1; }
 half() { [ "$(aside)" -ge "$1" ]; }
 
 commit one
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 240 half 20
 say "killed with $(aside) MB of 300 taken in"
 kill -9 "$store_pid"
@@ -42,8 +41,7 @@ expect 0 assay get "$id/build" -d "$scratch/got"
 
 say "what nobody comes back for is removed"
 commit two
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 240 half 20
 kill -9 "$store_pid"
 wait "$store_pid" || true

@@ -55,8 +55,7 @@ R
 token=$(assay token --role worker --name third --owner carol --project '*')
 expect 0 assay --dir "$realm/third" enrol "$token"
 commit three
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 30 sh -c "assay status --json $id | grep -q '\"support\":2'"
 expect 0 assay get --provisional "$id/build" -d "$scratch/f"
 expect 2 assay get --provisional --witnesses 1 "$id/build" -d "$scratch/g"

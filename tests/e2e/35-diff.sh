@@ -23,8 +23,7 @@ steps:
 R
 printf 'hello, world\nand more\n' >"$repo/hello.txt"
 commit
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 field() { assay status --json "$id" | sed -n "s/.*\"name\":\"build\".*\"$1\":\"*\([a-z0-9-]*\).*/\1/p"; }
 is() { [ "$(field "$1")" = "$2" ]; }
 until_true 90 is votes 4

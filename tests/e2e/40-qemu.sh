@@ -49,8 +49,7 @@ expect 0 assay policy --project hello --network realm
 sed -i 's/^isolation = bwrap/&\nnetwork = realm/' "$realm/worker-2/worker.ini"
 expect 0 assay --dir "$realm/worker-2" worker reload
 commit look
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 worker() { pgrep -xf ".*assay-worker --dir $realm/$1"; }
 step_of() { pgrep -xf ".*assay-worker --dir $realm/$1 --step .*" -P "$(worker "$1")" | while read -r p; do ! pgrep -P "$p" >/dev/null || echo "$p"; done; }
 both_up() { assay log "$id/build@worker-1" 2>/dev/null | grep -q up && assay log "$id/build@worker-2" 2>/dev/null | grep -q up; }

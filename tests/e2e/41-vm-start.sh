@@ -108,8 +108,7 @@ steps:
       i=0; while [ $i -lt 25 ]; do sleep 0.2; i=$((i + 1)); echo $i; done
 R
 commit frozen
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 at() { assay log "$id/build" 2>/dev/null | grep -qx "$1"; }
 freeze() { # FOR
     expect 0 assay --dir "$realm/worker-1" worker pause
@@ -130,8 +129,7 @@ image: IMAGE
 steps: {build: {run: "echo 1; sleep 300", limits: {time: 4s}}}
 R
 commit endless
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 until_true 60 at 1
 began=$(date +%s)
 freeze 3
@@ -146,8 +144,7 @@ image: IMAGE
 steps: {build: {run: "echo up; sleep 300", limits: {time: 250s}}}
 R
 commit long
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 mine() { vms_of "$worker"; }
 up_now() { assay log "$id/build" 2>/dev/null | grep -q up; }
 until_true 60 up_now

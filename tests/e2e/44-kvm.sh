@@ -65,8 +65,7 @@ say "a start fails for a reason of its own: the null job still works, so KVM is 
 rm -rf "$one/state/snapshots"
 mode once
 commit once
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 until_true 60 told 'this start is not like others'
 until_true 60 sh -c "assay status --json $id | grep -q unsatisfiable"
 grep -qx works "$kvm" || fail "one failed start is held against KVM: $(cat "$kvm")"
@@ -74,8 +73,7 @@ say "nor is it where there is no memory, for the null job either"
 mv "$kvm" "$scratch/works"
 mode memory
 commit memory
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 until_true 60 told 'Cannot allocate memory'
 until_true 60 sh -c "assay status --json $id | grep -q unsatisfiable"
 [ ! -e "$kvm" ] || fail "no memory is held against KVM: $(cat "$kvm")"
@@ -84,8 +82,7 @@ mv "$scratch/works" "$kvm"
 say "it fails, and no emulation is allowed: the lease is refused, the broker hears why, another owner's worker takes it"
 mode fail
 commit fails
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 until_true 60 told '"kind":"declined".*KVM does not work here: .*ioctl(KVM_RUN) failed'
 until_true 10 runs_under "$one" ""
 has worker-1.log "no VMs: KVM does not work here, and emulation = no"

@@ -75,8 +75,7 @@ has out paused
 
 say "pause: the step is frozen; that is not its time; resume, and it ends well"
 limits 'time: 4s' '"i=0; while [ $i -lt 20 ]; do sleep 0.1; i=$((i + 1)); echo $i; done; cp n /out/n"'
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 begun() { assay log "$id/build" | grep -q '^3$'; }
 until_true 30 begun
 expect 0 assay worker --dir "$one" pause
@@ -95,8 +94,7 @@ say "a pause outlives a restart; frozen for too long: handed back, and another t
 settings "$one" '[worker]\non-pause = freeze\nfreeze-time = 1s\n'
 expect 0 assay worker --dir "$one" reload
 limits 'time: 1m' '"echo here; sleep 54325"'
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 inside() { pgrep -xf 'sleep 54325' >/dev/null; }
 until_true 30 inside
 expect 0 assay worker --dir "$one" pause
@@ -121,8 +119,7 @@ is "$two" '"handed_back":1' || fail "$(status "$two")"
 expect 0 assay cancel "$id"
 expect 0 assay worker --dir "$two" resume
 limits 'time: 1m' '"echo here; sleep 2; cp n /out/n"'
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 until_true 30 is "$two" '"step":"build"'
 expect 0 assay worker --dir "$two" drain
 has out draining

@@ -240,8 +240,7 @@ declined() { # LINES of [worker], REASON, LIMITS
     kill -STOP "$one_pid"
     # shellcheck disable=SC2059
     { cat "$scratch/ini"; printf "$rest" "$1"; printf "[limits]\n$3"; } >"$one/worker.ini"
-    expect 0 assay push -C "$repo"
-    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+    push_only
     until_true 30 leased
     kill -HUP "$one_pid"
     kill -CONT "$one_pid"

@@ -172,4 +172,9 @@ push() {
     expect "$want" assay push -C "$repo" --wait "$@"
     id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1) || true
 }
+# push_only: the same, but nobody waits for it; its id in $id
+push_only() {
+    expect 0 assay push -C "$repo"
+    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+}
 state_of() { assay status --json "$1" | sed -n "s/.*\"name\":\"$2\",\"state\":\"\([a-z]*\)\".*/\1/p"; }

@@ -16,8 +16,7 @@ steps: {build: {run: cp n /out/n, artifacts: [n]}}
 R
 echo 1 >"$repo/n"
 commit one
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 expect 0 hostile lease "$realm/victim" "$realm/thief"
 [ "$(grep -c '^not-allowed$' "$scratch/out")" = 4 ] || { cat "$scratch/out"; fail "result, error, handback and log of another's lease"; }
 timeout 2 assay watch --since 1 --json >"$scratch/out" || true

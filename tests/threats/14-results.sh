@@ -18,8 +18,7 @@ ids=
 for wrong in key owner recipe image isolation receipt seal; do
     echo $wrong >"$repo/n"
     commit $wrong
-    expect 0 assay push -C "$repo"
-    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+    push_only
     expect 0 hostile result "$realm/forger" $wrong
     has out ok
     ids="$ids $id"
@@ -39,8 +38,7 @@ R
 kill "$pid"
 wait "$pid" || true
 commit green
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 expect 0 hostile result "$realm/forger" green
 start one assay-worker --dir "$realm/one"
 start two assay-worker --dir "$realm/two"

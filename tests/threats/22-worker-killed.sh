@@ -30,8 +30,7 @@ flock -x -F "$held.lock" sleep 60 &
 pids="$pids $!"
 start one assay-worker --dir "$realm/one"
 one=$pid
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 running() { [ "$(pgrep -xfc 'sleep 54321')" -ge 2 ]; } # the step's own, not the sandbox's command line
 none() { ! pgrep -f 'sleep 54321' >/dev/null; }
 until_true 20 running

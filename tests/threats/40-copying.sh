@@ -16,8 +16,7 @@ policy: {agree: $1, dissent: tolerate}
 steps: {build: {run: cp n /out/n, artifacts: [n]}}
 R
     commit "$1"
-    expect 0 assay push -C "$repo"
-    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+    push_only
 }
 copier_lease() { timeout 3 assay watch --since 1 --json | grep "$1" | grep '"kind":"leased"' | grep -q '"worker":"worker-3"'; }
 # An event names it: worker and owner, and nobody else is named. refused ID STEP REASON

@@ -25,8 +25,7 @@ cp "$realm/worker-1/worker.ini" "$scratch/worker.ini"
 printf '[limits]\nmemory = 64M\n' >>"$realm/worker-1/worker.ini" # too little for the test, which is the liar's
 start one assay-worker --dir "$realm/worker-1"
 one=$pid
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 is() { [ "$(state_of "$1" "$2")" = "$3" ]; }
 until_true 30 is "$id" build trusted
 kill "$one"
@@ -50,8 +49,7 @@ until_true 40 sh -c "[ \$(grep -c 'worker left worker=worker-1' '$scratch/broker
 say "a lie that fails a good build takes its test with it, until the key is revoked"
 echo right >"$repo/n"
 commit two
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 expect 0 hostile result "$realm/worker-4" red
 until_true 30 is "$id" build failed
 until_true 30 is "$id" test unsatisfiable

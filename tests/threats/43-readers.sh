@@ -6,7 +6,7 @@
 PATH=$build/tests/threats:$PATH
 realm --workers 3 --trusted 0
 printf '[leases]\nsilence = 3s\n' >>"$realm/broker/broker.ini"
-for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; done
+daemons
 image
 project p
 token=$(assay token --role worker --name second --owner owner-1 --project '*')
@@ -21,8 +21,7 @@ job() { # TEXT RECIPE: leaves the id in $id
     echo "$2" | recipe
     echo "$1" >"$repo/n"
     commit "$1"
-    expect 0 assay push -C "$repo"
-    id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+    push_only
 }
 control() { # AGREE: work that those who wait for the test can have, and get: the broker has looked at them, and at the test before this
     job "control$1" "{image: IMAGE, policy: {agree: $1}, steps: {control: {run: 'true', limits: {memory: 128M}}}}"

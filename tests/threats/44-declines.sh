@@ -6,7 +6,7 @@
 PATH=$build/tests/threats:$PATH
 realm --workers 2 --trusted 0
 printf '[leases]\ndecline-pause = 1s\nsideline = 4s\n' >>"$realm/broker/broker.ini"
-for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; done
+daemons
 image
 project p
 recipe <<'R'
@@ -14,8 +14,7 @@ image: IMAGE
 steps: {build: {matrix: {a: [1, 2, 3, 4, 5, 6, 7, 8], b: [1, 2, 3, 4, 5, 6, 7]}, run: sleep 4}}
 R
 commit many
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 liar() { expect 0 hostile "$@"; }
 events() { timeout 2 assay watch --since 1 --json >"$scratch/ev" || true; }
 told() { grep '"kind":"sidelined"' "$scratch/ev" | grep -c '"worker":"worker-1"' || true; }
@@ -64,8 +63,7 @@ image: IMAGE
 steps: {build: {matrix: {a: [1, 2, 3]}, run: sleep 54325}}
 R
 commit long
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out")
+push_only
 running() { [ "$(pgrep -xfc 'sleep 54325')" -ge 3 ]; }
 of() { grep "$id" "$scratch/ev" | grep '"worker":"worker-2"' | grep -c "\"kind\":\"$1\"" || true; }
 until_true 30 running

@@ -6,7 +6,7 @@
 PATH=$build/tests/threats:$PATH
 realm --workers 3 --trusted 0
 printf '[leases]\nsilence = 3s\n' >>"$realm/broker/broker.ini"
-for d in idp store broker verifier; do start "$d" "assay-$d" --dir "$realm/$d"; done
+daemons
 image
 project p
 is() { [ "$(state_of "$1" "$2")" = "$3" ]; }

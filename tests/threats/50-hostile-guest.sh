@@ -27,8 +27,7 @@ free=$(memory)
     done
 } >"$repo/.assay.yml"
 commit hostile
-expect 0 assay push -C "$repo"
-id=$(grep -oE '[0-9a-f]{64}' "$scratch/out" | head -n 1)
+push_only
 over() { ! assay status --json "$id" | grep -q '"state":"\(pending\|provisional\)"'; }
 until_true 500 over
 expect 0 assay status "$id"

@@ -11,7 +11,7 @@ tests_threats_log_forger_SOURCES = tests/threats/log_forger.c
 tests_threats_log_forger_LDADD = $(VERIFIER_LIBS)
 noinst_PROGRAMS += tests/threats/hostile_guest
 tests_threats_hostile_guest_SOURCES = tests/threats/hostile_guest.c src/worker/guest/job.c src/worker/guest/step.c src/worker/guest/pack.c \
-	src/worker/guest/relay.c src/worker/guest/mux.c src/worker/guest/ferry.c src/worker/guest/inside.c src/worker/guest/thrash.c
+	src/worker/guest/relay.c src/worker/guest/mux.c src/worker/guest/ferry.c src/worker/guest/inside.c src/worker/guest/thrash.c src/worker/guest/text.c
 tests_threats_hostile_guest_CPPFLAGS = $(assay_guest_CPPFLAGS)
 tests_threats_hostile_guest_CFLAGS = $(assay_guest_CFLAGS) -Wno-unused-function -Wno-unused-result
 tests_threats_hostile_guest_LDFLAGS = $(assay_guest_LDFLAGS)

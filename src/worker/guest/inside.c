@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "worker/guest/text.h"
+
 #define QUEUE 32
 #define BUFFER (256 << 10) /* of a connection's kernel buffers: what is under way in a VM is its kernel's memory, not the step's */
 
@@ -96,38 +98,15 @@ static uint64_t field (const char *text, const char *of, const char *name)
     return 0;
 }
 
-/* The value of a line "NAME VALUE". */
-static uint64_t line (const char *text, const char *name)
-{
-    size_t n = strlen (name);
-    for (const char *at = text; at && *at; at = strchr (at, '\n') ? strchr (at, '\n') + 1 : NULL)
-        if (strncmp (at, name, n) == 0 && (at[n] == ' ' || at[n] == '\t')) {
-            at += n + strspn (at + n, " \t");
-            return *at >= '0' && *at <= '9' ? strtoull (at, NULL, 10) : 0;
-        }
-    return 0;
-}
-
 uint64_t inside_refused (const char *snmp, const char *snmp6)
 {
-    return field (snmp, "Ip", "OutNoRoutes") + field (snmp, "Tcp", "AttemptFails") + field (snmp, "Udp", "NoPorts") + line (snmp6, "Ip6OutNoRoutes") + line (snmp6, "Udp6NoPorts");
-}
-
-static void read_text (const char *path, char *text, size_t size)
-{
-    int fd = open (path, O_RDONLY | O_CLOEXEC);
-    size_t at = 0;
-    for (ssize_t n; fd != -1 && at < size - 1 && (n = read (fd, text + at, size - 1 - at)) > 0;)
-        at += (size_t) n;
-    if (fd != -1)
-        close (fd);
-    text[at] = '\0';
+    return field (snmp, "Ip", "OutNoRoutes") + field (snmp, "Tcp", "AttemptFails") + field (snmp, "Udp", "NoPorts") + text_value (snmp6, "Ip6OutNoRoutes") + text_value (snmp6, "Udp6NoPorts");
 }
 
 uint64_t inside_count (void)
 {
     char snmp[8192], snmp6[16384];
-    read_text ("/proc/thread-self/net/snmp", snmp, sizeof snmp);
-    read_text ("/proc/thread-self/net/snmp6", snmp6, sizeof snmp6);
+    (void) text_read ("/proc/thread-self/net/snmp", snmp, sizeof snmp);
+    (void) text_read ("/proc/thread-self/net/snmp6", snmp6, sizeof snmp6);
     return inside_refused (snmp, snmp6);
 }

@@ -1,23 +1,13 @@
 #include "worker/guest/thrash.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-static uint64_t value (const char *stat, const char *name)
-{
-    size_t n = strlen (name);
-    for (const char *at = stat; at && *at; at = strchr (at, '\n') ? strchr (at, '\n') + 1 : NULL)
-        if (strncmp (at, name, n) == 0 && at[n] == ' ')
-            return strtoull (at + n, NULL, 10);
-    return 0;
-}
+#include "worker/guest/text.h"
 
 bool thrash_judge (struct thrash *t, int64_t now, uint64_t used, uint64_t limit, const char *stat)
 {
-    uint64_t faults = value (stat, "pgmajfault"), files = value (stat, "inactive_file") + value (stat, "active_file"), more = faults - t->faults;
+    uint64_t faults = text_value (stat, "pgmajfault"), files = text_value (stat, "inactive_file") + text_value (stat, "active_file"), more = faults - t->faults;
     uint64_t ms = (uint64_t) (now - t->looked);
     bool full = limit && used >= limit - limit / 64, bad = t->looked && full && files <= THRASH_FILES && faults > t->faults && more >= THRASH_FAULTS * ms / 1000;
     t->rounds = bad ? t->rounds + 1 : 0;
@@ -30,14 +20,7 @@ static bool get (const char *dir, const char *name, char *text, size_t size)
 {
     char path[4096];
     (void) snprintf (path, sizeof path, "%s/%s", dir, name);
-    int fd = open (path, O_RDONLY | O_CLOEXEC);
-    size_t at = 0;
-    for (ssize_t n; fd != -1 && at < size - 1 && (n = read (fd, text + at, size - 1 - at)) > 0;)
-        at += (size_t) n;
-    if (fd != -1)
-        close (fd);
-    text[at] = '\0';
-    return at > 0;
+    return text_read (path, text, size) > 0;
 }
 
 bool thrash_look (struct thrash *t, int64_t now, const char *dir, const char *used, const char *limit)
