@@ -254,6 +254,17 @@ char *file_program (const char *name, const char *installed)
     return xstrdup (name);
 }
 
+char *file_temp_dir (const char *name, const char *otherwise, struct err *e)
+{
+    const char *tmp = getenv ("TMPDIR");
+    char *dir = xasprintf ("%s/%s.XXXXXX", tmp && *tmp ? tmp : otherwise, name);
+    if (mkdtemp (dir))
+        return dir;
+    err_errno (e, "%s", dir);
+    free (dir);
+    return NULL;
+}
+
 int file_lock (const char *path, struct err *e)
 {
     int fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

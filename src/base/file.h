@@ -16,6 +16,8 @@ int file_mkdirs (const char *path, mode_t mode, struct err *e);                 
 int file_sync_dir (const char *path, struct err *e);
 /* Remove path and all below it, never following a link, never leaving its file system. Absent is fine. */
 int file_remove_tree (const char *path, struct err *e);
+/* A new folder, 0700, in $TMPDIR, else in `otherwise`: its path, malloc'd; NULL on failure. */
+char *file_temp_dir (const char *name, const char *otherwise, struct err *e);
 /* Hold path (created 0600) as a lock until the process ends; ERR_FAILED naming the holder's pid if another has it. Returns the fd. */
 int file_lock (const char *path, struct err *e);
 /* flock on an open file, shared or exclusive; EC_BUSY if others keep it from us for timeout_ms. Changing a lock one has lets it go in between. */

@@ -225,9 +225,14 @@ static bool may_read (const struct server *s, const struct plan *p, const char *
     struct stake v[64];
     size_t n = 0;
     for (size_t i = 0; i < p->all_count && i < 64; i++)
-        if (p->need[i].step)
-            v[n++] = (struct stake){ .open = owners_has (&p->need[i].open, owner), .voted = owners_has (&p->need[i].voted, owner),
-                                     .could = p->early && roster_owner_fits (realm_roster (s->rl), owner, p->body.u.submission_body.project, &p->need[i].step->labels) };
+        if (p->need[i].step) {
+            struct stake *k = &v[n++];
+            *k = (struct stake){ .open = owners_has (&p->need[i].open, owner), .voted = owners_has (&p->need[i].voted, owner) };
+            /* asked only where it decides, as the whole roster is looked through */
+            k->could = p->early && !k->open && !k->voted && roster_owner_fits (realm_roster (s->rl), owner, p->body.u.submission_body.project, &p->need[i].step->labels);
+            if (k->open || k->could) /* it may not, whatever it has to do with the rest */
+                break;
+        }
     return schedule_may_read (v, n, p->early, voted);
 }
 

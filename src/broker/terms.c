@@ -78,20 +78,30 @@ static bool lacks (enum terms_kind kind, const struct term *t, const struct msg_
     char asked[24], given[24];
     switch (kind) {
     case TERMS_CPUS:
+        if (!t->cpus || step->cpus <= t->cpus)
+            return false;
         (void) snprintf (why, size, "it asks for %" PRIu64 " cpus, the owner allows %" PRIu64, step->cpus, t->cpus);
-        return t->cpus && step->cpus > t->cpus;
+        return true;
     case TERMS_MEMORY:
+        if (!t->memory || step->memory <= t->memory)
+            return false;
         (void) snprintf (why, size, "it asks for %s of memory, the owner allows %s", config_size_text (step->memory, asked), config_size_text (t->memory, given));
-        return t->memory && step->memory > t->memory;
+        return true;
     case TERMS_DISK:
+        if (!t->disk || step->disk <= t->disk)
+            return false;
         (void) snprintf (why, size, "it asks for %s of disk, the owner allows %s", config_size_text (step->disk, asked), config_size_text (t->disk, given));
-        return t->disk && step->disk > t->disk;
+        return true;
     case TERMS_TIME:
+        if (!t->time_ms || step->time_ms <= t->time_ms)
+            return false;
         (void) snprintf (why, size, "it asks for %" PRIu64 " s of time, the owner allows %" PRIu64 " s", step->time_ms / 1000 + (step->time_ms % 1000 != 0), t->time_ms / 1000);
-        return t->time_ms && step->time_ms > t->time_ms;
+        return true;
     case TERMS_NETWORK:
+        if (network != NETWORK_REALM || t->network == NETWORK_REALM)
+            return false;
         (void) snprintf (why, size, "it asks for a network, the owner gives none");
-        return network == NETWORK_REALM && t->network != NETWORK_REALM;
+        return true;
     default: return false;
     }
 }

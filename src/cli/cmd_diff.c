@@ -338,7 +338,7 @@ static int inside (struct realm *rl, const struct compare *c, const struct optio
 
 static int look_inside (struct realm *rl, const struct compare *c, const struct options *o, struct err *e)
 {
-    const char *tmp = getenv ("TMPDIR"), *missing = diffoscope_missing ();
+    const char *missing = diffoscope_missing ();
     size_t with = 0;
     for (size_t i = 0; i < c->group_count; i++)
         with += c->groups[i].files;
@@ -350,9 +350,9 @@ static int look_inside (struct realm *rl, const struct compare *c, const struct 
         printf ("\n%s\n", missing);
         return 0;
     }
-    char *dir CLEANUP (free_ptr) = xasprintf ("%s/assay-diff.XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp (dir))
-        return err_errno (e, "%s", dir);
+    char *dir CLEANUP (free_ptr) = file_temp_dir ("assay-diff", "/tmp", e);
+    if (!dir)
+        return -1;
     int rc = inside (rl, c, o, dir, e);
     file_remove_tree (dir, NULL);
     return rc;

@@ -142,6 +142,8 @@ int cmd_draw (struct cli *c, int argc, char **argv)
     int rc = read_log (&k, broker, &e);
     if (rc == 0)
         on_end (&k);
+    else
+        (void) draw_log_end (&k.log);
     if (rc == 0 && k.log.wrong)
         rc = err_set (&e, ERR_DAMAGED, "%s: %zu of its draws and leases do not follow (its broker chose; see above)", step, k.log.wrong);
     else if (rc == 0 && !k.log.draws)

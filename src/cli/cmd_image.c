@@ -49,13 +49,12 @@ static int publish (struct cli *c, const char *folder, const char *name, struct 
 
 static int make (struct cli *c, const char *name, const char *suite, const struct kernel_opts *kernel, int argc, char **argv, struct err *e)
 {
-    const char *tmp = getenv ("TMPDIR");
-    CLEANUP (free_ptr) char *folder = xasprintf ("%s/assay-image.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
     struct realm *CLEANUP (realm_close) rl = NULL;
     if (cli_realm (c, &rl, e) == -1 || cli_there (c, rl, ROLE_STORE, e) == -1) /* now, and not after a minute of work */
         return -1;
-    if (!mkdtemp (folder))
-        return err_errno (e, "%s", folder);
+    CLEANUP (free_ptr) char *folder = file_temp_dir ("assay-image", "/var/tmp", e);
+    if (!folder)
+        return -1;
     int rc = suite ? rootfs_build (suite, argv, (size_t) argc, kernel, folder, e) : rootfs_import (argv[0], kernel, folder, e);
     if (rc == 0)
         rc = publish (c, folder, name, e);

@@ -154,7 +154,7 @@ static bool drivers (const char *list)
         size_t len = strcspn (list, " ,");
         if (!len)
             return n > 0;
-        if (!bytes_copy (bytes_of (list, len), word, sizeof word) || (strcmp (word, "qemu") && strcmp (word, "bwrap")) || n == 2)
+        if (!bytes_copy (bytes_of (list, len), word, sizeof word) || isolation_parse (word) <= ISOLATION_NONE || n == 2)
             return false;
         list += len;
     }

@@ -338,16 +338,22 @@ static void report_json (const struct verify *f, const struct wanted *w)
         const struct proof_group *g = proof_group (f->proof, k);
         json_array_append_new (inputs, json_pack ("{s:s, s:s, s:o}", "step", g->verdict.step, "digest", digest_hex (&g->verdict.artifact, hex), "results", results_json (g)));
     }
-    for (size_t i = 0; i < f->link_count; i++)
-        json_array_append_new (links, json_pack ("{s:s, s:b}", "file", f->links[i].name, "compared", f->links[i].compared));
+    for (size_t i = 0; i < f->link_count; i++) {
+        BUF (name);
+        text_clean (bytes_str (f->links[i].name), false, &name);
+        json_array_append_new (links, json_pack ("{s:s, s:b}", "file", buf_str (&name), "compared", f->links[i].compared));
+    }
     json_t *o = json_pack ("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:I}", "id", digest_hex (&v->submission, id), "project", v->project,
                            "step", v->step, "state", v->state, "commit", v->commit, "ref", v->ref, "url", v->url, "digest", digest_hex (&v->artifact, hex), "verifier", v->verifier, "index",
                            (json_int_t) v->index, "time", (json_int_t) v->time, "agree", (int) v->policy.agree, "support", (int) v->support, "against", (int) v->against, "votes", (int) v->votes,
                            "asked", asked, "results", results_json (proof_group (f->proof, 0)), "inputs", inputs, "links", links, "roster_time", (json_int_t) roster_head_time (f->roster));
     if (f->logged.size)
         json_object_set_new (o, "log", log_json (&f->logged));
-    if (f->artifact)
-        json_object_set_new (o, "artifact", json_string (f->artifact));
+    if (f->artifact) {
+        BUF (name);
+        text_clean (bytes_str (f->artifact), false, &name);
+        json_object_set_new (o, "artifact", json_string (buf_str (&name)));
+    }
     char *text = json_dumps (o, JSON_COMPACT);
     printf ("%s\n", text ? text : "{}");
     free (text);

@@ -242,17 +242,15 @@ static int populate (struct farm *f, struct err *e)
 
 int farm_open (struct farm **out, const char *dir, struct err *e)
 {
-    const char *tmp = getenv ("TMPDIR");
     struct farm *f = xcalloc (1, sizeof *f);
     *out = NULL;
     f->keep = dir != NULL;
-    f->dir = dir ? NULL : xasprintf ("%s/assay-lab.XXXXXX", tmp && *tmp ? tmp : "/tmp");
     int rc = 0;
-    if (!dir && !mkdtemp (f->dir))
-        rc = err_errno (e, "%s", f->dir);
-    else if (dir && rmdir (dir) == -1 && errno != ENOENT)
+    if (!dir)
+        rc = (f->dir = file_temp_dir ("assay-lab", "/tmp", e)) ? 0 : -1;
+    else if (rmdir (dir) == -1 && errno != ENOENT)
         rc = err_set (e, ERR_USAGE, "%s: %s (a new or empty folder is needed)", dir, strerror (errno));
-    else if (dir && (rc = file_mkdirs (dir, 0755, e)) == 0)
+    else if ((rc = file_mkdirs (dir, 0755, e)) == 0)
         f->dir = realpath (dir, NULL);
     if (rc == -1 || !f->dir) {
         free (f->dir);

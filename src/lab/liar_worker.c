@@ -104,15 +104,16 @@ static void read_inputs (struct realm *rl, const struct taken *t, const struct o
     if (o->lease->inputs.n > 64 || order_boxes (o, &l->boxes, &boxes, &e) == -1)
         die ("inputs");
     for (size_t i = 0; i < o->lease->inputs.n; i++) {
-        const char *tmp = getenv ("TMPDIR");
-        CLEANUP (free_ptr) char *dir = xasprintf ("%s/assay-liar.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+        CLEANUP (free_ptr) char *dir = file_temp_dir ("assay-liar", "/tmp", &e);
         struct store_input in = { .submission = o->submission_id, .box = boxes.len ? blind_box (boxes.p + i * BLIND_BOX) : buf_bytes (&boxes) };
         memcpy (in.name.b, o->lease->inputs.v[i].p, 32);
-        if (!mkdtemp (dir) || store_get_input (rl, &in, dir, l->lease, l->submission, 30000, &e) == -1)
+        int rc = dir ? store_get_input (rl, &in, dir, l->lease, l->submission, 30000, &e) : -1;
+        if (dir)
+            file_remove_tree (dir, NULL);
+        if (rc == -1)
             die ("input");
         artifacts[i] = in.artifact;
         openings[i] = in.opening;
-        file_remove_tree (dir, NULL);
     }
 }
 

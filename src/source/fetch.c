@@ -75,7 +75,6 @@ static void way_find (struct way *w, const char *url, const struct git_place *at
 {
     bool six = at && strchr (at->address, ':'), name_six = at && strchr (at->host, ':');
     buf_adds (&w->ssh, "GIT_SSH_COMMAND=ssh -oBatchMode=yes");
-    buf_adds (&w->host, "GIT_OVERRIDE_VIRTUAL_HOST=");
     if (at) {
         /* the key is still that of the name, as it stands in known_hosts */
         buf_addf (&w->ssh, at->port == 22 ? " -oHostName=%s -oHostKeyAlias=%s" : " -oHostName=%s '-oHostKeyAlias=[%s]:%u'", at->address, at->host, at->port);
@@ -85,7 +84,7 @@ static void way_find (struct way *w, const char *url, const struct git_place *at
     if (at && strncmp (url, "git://", 6) == 0) { /* it goes to the address, and asks for the host of the URL */
         const char *path = url + 6 + strcspn (url + 6, "/");
         buf_addf (&w->url, "git://%s%s%s:%u%s", six ? "[" : "", at->address, six ? "]" : "", at->port, path);
-        buf_add (&w->host, url + 6, (size_t) (path - url - 6));
+        buf_addf (&w->host, "GIT_OVERRIDE_VIRTUAL_HOST=%.*s", (int) (path - url - 6), url + 6);
     } else
         buf_adds (&w->url, url);
     /* all end in NUL from here on */
@@ -103,11 +102,11 @@ static void git_child (const char *const *argv, const struct way *way, int err_f
         (char *) "GIT_ATTR_NOSYSTEM=1",
     };
     enum { FIXED = sizeof env / sizeof *env };
-    char *mine[FIXED + 4] = { NULL }, *host = (char *) way->host.p;
+    char *mine[FIXED + 4] = { NULL };
     memcpy (mine, env, sizeof env);
     mine[FIXED] = (char *) (file_allowed ? "GIT_ALLOW_PROTOCOL=https:ssh:git:file" : "GIT_ALLOW_PROTOCOL=https:ssh:git");
     mine[FIXED + 1] = (char *) way->ssh.p;
-    mine[FIXED + 2] = host[strlen (host) - 1] == '=' ? NULL : host;
+    mine[FIXED + 2] = way->host.len ? (char *) way->host.p : NULL;
 
     setpgid (0, 0);
     prctl (PR_SET_PDEATHSIG, SIGKILL);

@@ -99,6 +99,8 @@ static int send_outbox (void *arg, int64_t id, struct bytes frame)
     if (msg_decode (frame, &m, &bad) == -1) { /* of an earlier version: what comes behind it must not wait for it */
         log_error ("a message for the broker is not readable, and is left out (assay retry has its step decided again) outbox=%lld reason=%s", (long long) id, bad.msg);
         s->sent_to = id;
+        if (ledger_sent (s->ledger, id, &bad) == -1)
+            log_error ("%s", bad.msg);
         return 0;
     }
     m.request = (uint64_t) id;

@@ -146,8 +146,8 @@ static void look (struct agent *a, struct limits_seen *s, unsigned *by)
     }
 }
 
-/* How many more steps may start, whatever their project; with what the broker is to know of projects. */
-static unsigned credit (struct agent *a, const char **why, struct buf *terms)
+/* How many more steps may start, whatever their project; with the drivers that work now, and what the broker is to know of projects. */
+static unsigned credit (struct agent *a, unsigned *offered, const char **why, struct buf *terms)
 {
     struct limits_seen s;
     unsigned by[CONF_PROJECTS_MAX + 1] = { 0 };
@@ -156,7 +156,8 @@ static unsigned credit (struct agent *a, const char **why, struct buf *terms)
     bool any = terms_encode (a->conf, &s, by, terms ? terms : &unused);
     struct conf open = *a->conf; /* what stands against steps of every project has its word from the rest of the settings */
     unsigned n = limits_credit (a->conf, &s, why);
-    if (!trial_offer (&a->trial, a->conf, a->state)) {
+    *offered = trial_offer (&a->trial, a->conf, a->state);
+    if (!*offered) {
         *why = *a->trial.why ? "KVM does not work here, and its owner allows no emulation" : "KVM is being tried";
         return 0;
     }
@@ -173,7 +174,7 @@ static void ready (struct agent *a, bool again)
 {
     const char *why;
     BUF (terms);
-    unsigned n = credit (a, &why, &terms), offered = trial_offer (&a->trial, a->conf, a->state);
+    unsigned offered, n = credit (a, &offered, &why, &terms);
     struct bytes words[64];
     struct err e = ERR_INIT;
     size_t count = 0;
@@ -633,6 +634,7 @@ static void on_word (void *arg, const char *word, struct buf *json)
     struct agent *a = arg;
     struct err e = ERR_INIT;
     struct control_step steps[SLOTS];
+    unsigned offered;
     struct control_status st = { .name = realm_name (a->rl), .isolation = a->conf->isolation, .cgroups = cgroup_kind (), .network = a->conf->network, .connected = a->welcome,
                                  .steps = (uint64_t) a->conf->steps, .step = steps };
     int rc = strcmp (word, "pause") == 0    ? set_mode (a, MODE_PAUSED, &e)
@@ -642,7 +644,7 @@ static void on_word (void *arg, const char *word, struct buf *json)
                                           : 0;
     hold (a);
     ready (a, false);
-    st.credit = credit (a, &st.why, NULL);
+    st.credit = credit (a, &offered, &st.why, NULL);
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *s = &a->slots[i];
         if (s->used)
@@ -658,7 +660,7 @@ static void on_word (void *arg, const char *word, struct buf *json)
     st.errors = a->errors;
     st.declined = a->declined;
     st.handed_back = a->handed_back;
-    st.state = a->mode == MODE_PAUSED ? "paused" : a->mode == MODE_RUNNING ? "running" : st.step_count ? "draining" : "drained";
+    st.state = a->mode == MODE_DRAINING && !st.step_count ? "drained" : mode_name (a->mode);
     st.isolation = a->conf->isolation; /* a reload may have changed them */
     st.network = a->conf->network;
     st.steps = (uint64_t) a->conf->steps;

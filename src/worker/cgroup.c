@@ -234,7 +234,6 @@ bool cgroup_thrashes (const char *name, struct thrash *t)
                           : false;
 }
 
-/* One pass of SIGKILL over the processes in one group; how many there were. */
 /* Does anything of ours run in it? Nothing that is not there can fork. */
 static bool empty (const char *name)
 {
@@ -245,6 +244,7 @@ static bool empty (const char *name)
     return true;
 }
 
+/* One pass of SIGKILL over the processes in one group; how many there were. */
 static int kill_pass (const char *dir, const char *name)
 {
     char path[PATH_MAX], line[32];

@@ -170,11 +170,10 @@ static int unpack (const char *file, const char *to, int lock, int64_t wait_ms, 
     return err_set (e, ERR_FAILED, "neither a loop mount, squashfuse nor unsquashfs works here (install squashfs-tools)");
 }
 
-int image_open (struct realm *rl, const struct image_opts *o, char **out, int *lock, struct err *e)
+int image_open (struct realm *rl, const struct image_opts *o, char **out, struct image_meta *meta, int *lock, struct err *e)
 {
     char hex[DIGEST_HEX];
     struct stat st;
-    struct image_meta meta;
     struct err why = ERR_INIT;
     int rc = -1;
     digest_hex (o->image, hex);
@@ -199,8 +198,8 @@ int image_open (struct realm *rl, const struct image_opts *o, char **out, int *l
         err_set (e, ERR_DAMAGED, "image %.12s: no rootfs.squashfs in it (make it with assay image build)", hex);
         goto out;
     }
-    if (image_meta_check (dir, &meta, &why) == -1) {
-        bool gone = meta.changed && file_flock (*lock, true, o->deadline_ms, NULL) == 0 && forget (dir, NULL) == 0;
+    if (image_meta_check (dir, meta, &why) == -1) {
+        bool gone = meta->changed && file_flock (*lock, true, o->deadline_ms, NULL) == 0 && forget (dir, NULL) == 0;
         err_set (e, why.kind, "image %.12s: %.600s%s", hex, why.msg, gone ? " (it changed here, and is thrown away: the next step fetches it again)" : "");
         goto out;
     }

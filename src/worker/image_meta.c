@@ -59,7 +59,7 @@ int image_meta_parse (struct bytes json, struct image_meta *m, struct err *e)
     return rc;
 }
 
-int image_meta_read (const char *dir, struct image_meta *m, struct err *e)
+static int read_meta (const char *dir, struct image_meta *m, struct err *e)
 {
     char *path CLEANUP (free_ptr) = xasprintf ("%s/image.json", dir);
     BUF (text);
@@ -134,7 +134,7 @@ int image_meta_check (const char *dir, struct image_meta *m, struct err *e)
     m->changed = false;
     if (fd == -1)
         return err_errno (e, "%s", dir);
-    int rc = image_meta_read (dir, m, e);
+    int rc = read_meta (dir, m, e);
     bool boots = rc == 0 && m->guest;
     for (size_t i = 0; rc == 0 && boots && i < sizeof parts / sizeof *parts; i++)
         rc = readable (fd, parts[i], e);

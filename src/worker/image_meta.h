@@ -14,7 +14,6 @@ struct image_meta {
 
 /* What is in DIR/image.json. Of a bootable image every field must be there and be sound. Hostile input. */
 int image_meta_parse (struct bytes json, struct image_meta *m, struct err *e);
-int image_meta_read (const char *dir, struct image_meta *m, struct err *e);
 /* Read it, and hash all that is in DIR: the manifest must have the digest that DIR is named after (where it is named after one), and the three
  * files of an image that boots must be those that image.json names. It is not hashed again while no file has another number, size, mode
  * or time than DIR.checked has of each. ERR_DAMAGED where something does not match. */

@@ -91,12 +91,11 @@ static const char *run_guest (int kvm)
 
 int kvm_probe (int deadline_ms, struct err *e)
 {
-    static const char advice[] = "VMs are emulated here, if the owner allows it (slower)";
     int pipe_fd[2], kvm = open ("/dev/kvm", O_RDWR | O_CLOEXEC), status = 0;
     if (kvm == -1 && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
-        return err_set (e, ERR_FAILED, "KVM: there is no /dev/kvm (load kvm_intel or kvm_amd, switch virtualisation on in the firmware); %s", advice);
+        return err_set (e, ERR_FAILED, "KVM: there is no /dev/kvm (load kvm_intel or kvm_amd, switch virtualisation on in the firmware)");
     if (kvm == -1)
-        return err_set (e, ERR_FAILED, "KVM: /dev/kvm: %s (add the worker's user to the group kvm); %s", strerror (errno), advice);
+        return err_set (e, ERR_FAILED, "KVM: /dev/kvm: %s (add the worker's user to the group kvm)", strerror (errno));
     if (pipe2 (pipe_fd, O_CLOEXEC) == -1) {
         close (kvm);
         return err_errno (e, "pipe");
@@ -130,6 +129,6 @@ int kvm_probe (int deadline_ms, struct err *e)
     if (over && WIFEXITED (status) && WEXITSTATUS (status) == 0)
         return 0;
     if (!over)
-        return err_set (e, ERR_FAILED, "KVM: a virtual CPU did not finish 3 ms of work in %d ms; %s", deadline_ms, advice);
-    return err_set (e, ERR_FAILED, "KVM: %s; %s", *text ? text : "the test's process died", advice);
+        return err_set (e, ERR_FAILED, "KVM: a virtual CPU did not finish 3 ms of work in %d ms", deadline_ms);
+    return err_set (e, ERR_FAILED, "KVM: %s", *text ? text : "the test's process died");
 }

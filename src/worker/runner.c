@@ -215,7 +215,7 @@ static int run_step (struct realm *rl, const char *state, const char *hex, struc
         goto early;
     bool relayed = o.network == NETWORK_REALM && strcmp (c->network, "realm") == 0;
     struct image_opts io = { state, &o.lease->image, lease, submission, (int) c->fetch_ms, c->image_cache };
-    if (image_open (rl, &io, &image, &image_lock, e) == -1 || image_meta_read (image, &meta, e) == -1)
+    if (image_open (rl, &io, &image, &meta, &image_lock, e) == -1)
         goto out;
     unsigned offered = sandbox_offer (c, state, NULL, NULL);
     struct sandbox_needs needs = { order_isolation (&o, realm_roster (own)), meta.bootable, relayed, meta.guest };

@@ -145,13 +145,12 @@ int sandbox_open (struct sandbox **out, const struct sandbox_opts *o, struct err
     box->cpus = sandbox_limit (o->conf->cpus, o->step->cpus);
     box->memory = sandbox_limit (o->conf->memory, o->step->memory);
     box->disk = sandbox_limit (o->conf->disk, o->step->disk);
-    char *group = xasprintf ("%s.box", o->name);
+    box->group = xasprintf ("%s.box", o->name);
     /* The work area is in memory and counts: what the step may write is granted on top of what it may use. */
     int64_t over = d->overhead ? d->overhead (o->conf) : 0, memory = box->memory > INT64_MAX - box->disk - over ? INT64_MAX : box->memory + box->disk + over;
     struct cgroup_limits l = { memory, d->processes ? d->processes : o->conf->processes, box->cpus, o->conf->nice, strcmp (o->conf->cpu_priority, "idle") == 0 };
     box->grouped = true;
-    int rc = cgroup_make (group, &l, e);
-    free (group);
+    int rc = cgroup_make (box->group, &l, e);
     if (rc == 0)
         rc = d->open (box, e);
     if (rc == -1) {
@@ -175,12 +174,10 @@ void sandbox_deadline (struct sandbox *box, int64_t mono_ms, int64_t end_ms)
 
 static void kill_all (struct sandbox *box, pid_t pid)
 {
-    char *group = xasprintf ("%s.box", box->o.name);
     if (pid > 0)
         kill (pid, SIGKILL);
-    cgroup_kill (group);
+    cgroup_kill (box->group);
     box->grouped = false;
-    free (group);
 }
 
 struct pump {
@@ -200,8 +197,7 @@ static void ice_look (struct sandbox *box, struct ice *ice, struct sandbox_run *
     int64_t now = time_mono_ms ();
     if (now - ice->looked < ICE_LOOK_MS)
         return;
-    CLEANUP (free_ptr) char *group = xasprintf ("%s.box", box->o.name);
-    bool frozen = cgroup_frozen (group);
+    bool frozen = cgroup_frozen (box->group);
     if (frozen || ice->frozen) {
         box->deadline += now - ice->looked;
         run->frozen_ms += now - ice->looked;
@@ -234,7 +230,6 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
     int log[2] = { -1, -1 }, status[2] = { -1, -1 }, pidfd = -1, rc = -1, wait = 0;
     pid_t pid = -1;
     struct pump p = { box->o.conf->log, false };
-    char *group CLEANUP (free_ptr) = xasprintf ("%s.box", box->o.name);
     BUF (said);
     memset (run, 0, sizeof *run);
     if (pipe2 (log, O_CLOEXEC) == -1 || pipe2 (status, O_CLOEXEC) == -1) {
@@ -272,13 +267,13 @@ int sandbox_run (struct sandbox *box, struct sandbox_run *run, struct err *e)
             goto out;
         }
         /* in a VM that is for its guest to see; what qemu needs beside is not the step's */
-        if ((thrashes = !box->driver->grace_ms && !ice.frozen && cgroup_thrashes (group, &thrash)))
+        if ((thrashes = !box->driver->grace_ms && !ice.frozen && cgroup_thrashes (box->group, &thrash)))
             break;
         if (f[1].revents)
             open = pump (box, &p, log[0]);
         done = f[0].revents != 0;
     }
-    run->out_of_memory = thrashes || cgroup_oom (group);
+    run->out_of_memory = thrashes || cgroup_oom (box->group);
     kill_all (box, pid);
     while (waitpid (pid, &wait, 0) == -1 && errno == EINTR) {
     }
@@ -327,6 +322,7 @@ void sandbox_close (struct sandbox **pbox)
     free (box->area);
     free (box->src);
     free (box->out);
+    free (box->group);
     free (box);
     *pbox = NULL;
 }
@@ -400,10 +396,10 @@ void sandbox_cpus (const struct sandbox *box, char text[32])
     (void) snprintf (text, 32, n > 1 ? "0-%d\n" : "0\n", n - 1);
 }
 
-int sandbox_confine (const struct sandbox *box, const char *group)
+int sandbox_confine (const struct sandbox *box)
 {
     const struct conf *c = box->o.conf;
-    if (cgroup_enter (group) == -1)
+    if (cgroup_enter (box->group) == -1)
         return -1;
     int64_t file_max = box->file_max ? box->file_max : box->disk, memory = box->driver->overhead ? c->memory + c->disk + 4 * box->driver->overhead (c) : box->memory;
     if (limit (RLIMIT_CORE, 0, 0) || limit (RLIMIT_FSIZE, file_max, file_max) || limit (RLIMIT_NOFILE, 1024, 4096) || limit (RLIMIT_MEMLOCK, 65536, 65536)

@@ -1,6 +1,6 @@
 /* sandbox.h: one step in isolation, for the process that runs the step. Drivers behind it: qemu, bwrap, none (sandbox_impl.h).
  *
- *     sandbox_offer (conf, state, ...)      // once in the worker: which of its drivers work here
+ *     sandbox_offer (conf, state, ...)      // which of its drivers work here now
  *     sandbox_enter (offered, dir, &e)      // first thing in the step's process, before any thread: a mount namespace of its own
  *     sandbox_choose (conf, offered, ...)   // the driver of this step
  *     sandbox_open (&box, &opts, &e)        // the work area; then fill sandbox_src (box)

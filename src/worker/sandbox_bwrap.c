@@ -193,7 +193,7 @@ static int bwrap_open (struct sandbox *box, struct err *e)
 static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e)
 {
     ARGS (a);
-    char path[PATH_MAX], *group = xasprintf ("%s.box", box->o.name), **env = sandbox_env (box), *run = bytes_dup (box->o.step->run);
+    char path[PATH_MAX], **env = sandbox_env (box), *run = bytes_dup (box->o.step->run);
     uid_t uid = sandbox_user (box);
     int rc = -1, filter = seccomp_filter_fd (e), net[2] = { -1, -1 };
     *pid = -1;
@@ -247,7 +247,7 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
         sigprocmask (SIG_SETMASK, &none, NULL);
         /* Copies above 9 first, so that no dup2 lands on a source. */
         int f = fcntl (filter, F_DUPFD, 10), s = fcntl (status_fd, F_DUPFD, 10), l = fcntl (log_fd, F_DUPFD, 10), z = fcntl (null, F_DUPFD, 10);
-        if (sandbox_confine (box, group) == -1) {
+        if (sandbox_confine (box) == -1) {
             dprintf (s, "{\"assay\":\"confine: %s\"}\n", strerror (errno));
             _exit (125);
         }
@@ -275,7 +275,6 @@ out:
     fd_close (&net[0]);
     fd_close (&net[1]);
     fd_close (&filter);
-    free (group);
     free (run);
     sandbox_env_free (env);
     return rc;

@@ -13,7 +13,8 @@ struct sandbox {
     struct sandbox_opts o;
     char *area, *src, *out; /* set by open; freed by sandbox.c */
     int64_t cpus, memory, disk, deadline, end;
-    bool grouped;           /* its control group is there */
+    char *group;            /* the name of its control group: NAME.box */
+    bool grouped;           /* it is there */
     struct relay *relay;    /* by spawn, where o.relay is set; stopped by sandbox.c */
     int64_t file_max;      /* of files that the confined process may write; 0: disk */
     const char *accelerator, *start; /* static text: "", "kvm", "tcg"; "", "resumed", "booted" */
@@ -47,7 +48,7 @@ void sandbox_env_free (char **env);
 #define SANDBOX_CPUS "/sys/devices/system/cpu"
 void sandbox_cpus (const struct sandbox *box, char text[32]);
 /* In the forked child: cgroup, rlimits, niceness, I/O class, CPU affinity, umask, signals. -1 with errno: do not go on. */
-int sandbox_confine (const struct sandbox *box, const char *group);
+int sandbox_confine (const struct sandbox *box);
 /* The unprivileged user that a worker with real root privileges runs steps as; 0: it has none, and they run as its own user. */
 uid_t sandbox_user (const struct sandbox *box);
 /* Give everything below dir to uid (-1: as it is), with modes go+rX and, where mtime >= 0, this time. */

@@ -35,20 +35,19 @@ static int none_open (struct sandbox *box, struct err *e)
 
 static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, struct err *e)
 {
-    char *run = bytes_dup (box->o.step->run), **env = sandbox_env (box), *group = xasprintf ("%s.box", box->o.name);
+    char *run = bytes_dup (box->o.step->run), **env = sandbox_env (box);
     (void) status_fd;
     *pid = fork ();
     if (*pid == 0) {
         int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
         char *argv[] = { (char *) "sh", (char *) "-ec", run, NULL };
         setsid ();
-        if (sandbox_confine (box, group) == 0 && chdir (box->src) == 0 && dup2 (null, 0) != -1 && dup2 (log_fd, 1) != -1 && dup2 (log_fd, 2) != -1
+        if (sandbox_confine (box) == 0 && chdir (box->src) == 0 && dup2 (null, 0) != -1 && dup2 (log_fd, 1) != -1 && dup2 (log_fd, 2) != -1
             && close_range (3, ~0u, 0) == 0)
             execve ("/bin/sh", argv, env);
         _exit (125);
     }
     free (run);
-    free (group);
     sandbox_env_free (env);
     return *pid == -1 ? err_errno (e, "sandbox: fork") : 0;
 }

@@ -119,16 +119,15 @@ static int qemu_open (struct sandbox *box, struct err *e)
     if (!q->meta.bootable)
         return err_set (e, ERR_FAILED, "image %.12s has no kernel, so no VM can boot it (make it again without --kernel none)", name ? name + 1 : "");
     struct standing cpu;
-    bool untried, cpu_works = false;
-    char why[VM_WHY];
+    bool untried = false, cpu_works = false;
+    char why[VM_WHY] = "";
     if (box->o.trial) { /* whatever came of the last one */
         vm_kvm_machine (box->o.state, &cpu);
         cpu_works = cpu.what == STANDING_WORKS;
     }
-    if ((q->accel = vm_accel_pick (box->o.conf, box->o.state, box->o.image_dir, &untried, why)) == VM_NONE && !cpu_works)
+    q->accel = cpu_works ? VM_KVM : vm_accel_pick (box->o.conf, box->o.state, box->o.image_dir, &untried, why);
+    if (q->accel == VM_NONE)
         return refuse (box, why, e);
-    if (cpu_works)
-        q->accel = VM_KVM;
     q->plan.cpu = q->meta.cpu;
     q->plan.memory = vm_memory (box->o.conf);
     q->plan.khz = vm_tsc_khz ();
@@ -151,7 +150,6 @@ struct keeper {
     struct qemu *q;
     int log, relay;          /* relay: to the relay's process, or -1 */
     int64_t step_ms, start_by; /* what the step may take; when its VM must be up */
-    char *group;
     pid_t parent;
     struct vm vm;
     struct talk talk;
@@ -193,7 +191,7 @@ static int resume (struct keeper *k, const char *path, struct err *e)
     p.monitor = true;
     if (vm_start (&k->vm, &p, e) == -1)
         goto out;
-    talk_init (&k->talk, &k->vm, k->log, k->group);
+    talk_init (&k->talk, &k->vm, k->log, k->box->group);
     /* qemu starts meanwhile; it has nothing to run before it is told to take in the devices, and only those of a sound snapshot */
     rc = snapshot_fill (&s, p.ram, p.memory, &devices, e);
     if (rc == 0 && (!file_write_all (stream, devices.p, devices.len) || lseek (stream, 0, SEEK_SET) == -1))
@@ -232,7 +230,7 @@ static int boot (struct keeper *k, bool monitor, struct err *e)
         p.input = none;
     if (vm_start (&k->vm, &p, e) == -1)
         return -1;
-    talk_init (&k->talk, &k->vm, monitor ? -1 : k->log, k->group);
+    talk_init (&k->talk, &k->vm, monitor ? -1 : k->log, k->box->group);
     if (talk_ready (&k->talk, boot_limit (k), e) == -1) {
         leave (k);
         return -1;
@@ -362,7 +360,7 @@ static int spawn (struct sandbox *box, int log_fd, int status_fd, pid_t *pid, st
     fd_close (&net[0]);
     *pid = fork ();
     if (*pid == 0) {
-        struct keeper k = { .box = box, .q = q, .log = log_fd, .relay = net[1], .vm = VM_INIT, .parent = parent, .group = xasprintf ("%s.box", box->o.name) };
+        struct keeper k = { .box = box, .q = q, .log = log_fd, .relay = net[1], .vm = VM_INIT, .parent = parent };
         k.step_ms = box->deadline - time_mono_ms ();
         k.start_by = time_mono_ms () + START_MS < box->end ? time_mono_ms () + START_MS : box->end;
         prctl (PR_SET_PDEATHSIG, SIGKILL);

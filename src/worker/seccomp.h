@@ -1,4 +1,5 @@
-/* seccomp.h: the system calls that a step may not make, as a BPF program for bwrap --seccomp.
+/* seccomp.h: the system calls that a step may not make, as a BPF program for bwrap --seccomp; and the few that those processes of the worker may
+ * make which read what a hostile guest says (seccomp_only).
  *
  * Denied are calls that reach into the kernel's administration, other namespaces, keys, tracing of the kernel, raw devices'
  * terminals (TIOCSTI) and rare socket families; everything that compilers and tests need stays. Foreign ABIs are killed.

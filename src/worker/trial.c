@@ -79,7 +79,7 @@ bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, cons
 {
     int64_t now = time_mono_ms ();
     char *image CLEANUP (free_ptr) = NULL;
-    bool ended = false;
+    bool changed = false;
     bool over = t->pid && waitpid (t->pid, NULL, WNOHANG) != 0;
     if (over || (t->pid && !leave.go_on)) {
         if (over)
@@ -87,23 +87,23 @@ bool trial_turn (struct trial *t, const char *dir, const struct conf *conf, cons
         trial_end (t);
         t->not_before = now + REST_MS;
         t->looked = 0;
-        ended = true;
+        changed = true;
     }
     if (!wanted (conf)) {
         t->accel = VM_NONE;
         *t->why = '\0';
-        return ended;
+        return changed;
     }
     if (t->looked && now - t->looked < LOOK_MS)
-        return ended;
+        return changed;
     t->looked = now;
     enum vm_due due = !t->pid && leave.go_on && leave.start && now >= t->not_before ? vm_kvm_due (state, &image) : VM_DUE_NOTHING;
     if (due != VM_DUE_NOTHING) {
         start (t, dir);
         t->first = due != VM_DUE_AGAIN;
-        ended = t->pid != 0;
+        changed = t->pid != 0;
     }
-    return tell (t, conf, state) || ended;
+    return tell (t, conf, state) || changed;
 }
 
 unsigned trial_offer (const struct trial *t, const struct conf *conf, const char *state)
@@ -111,7 +111,6 @@ unsigned trial_offer (const struct trial *t, const struct conf *conf, const char
     unsigned offered = sandbox_offer (conf, state, NULL, NULL);
     return t->pid && t->first && !conf->emulation ? offered & ~(unsigned) ISOLATION_QEMU : offered;
 }
-
 
 int trial_run (const struct trial_opts *o, enum vm_accel *accel, int64_t *ms, struct err *e)
 {

@@ -1,9 +1,9 @@
 /* trial.h: KVM tried apart from any step: before a worker that has an image offers VMs under it, and again some time after it failed.
  *
- *     struct trial t = TRIAL_INIT;
+ *     struct trial t = { 0 };
  *     trial_turn (&t, dir, conf, state, leave) // each turn of the loop: starts a process where something is due and the owner would let a step start,
  *                                              // and ends it where not any more; true: what this machine can offer may have changed
- *     trial_offer (&t, conf, state, ...)       // sandbox_offer(), without VMs that wait for the first trial
+ *     trial_offer (&t, conf, state)            // sandbox_offer(), without VMs that wait for the first trial
  *     trial_end (&t)                           // killed, with all that it started
  *
  * trial_run is what such a process does, and `assay-worker probe`.
@@ -15,14 +15,13 @@
 
 #include "worker/vm_probe.h"
 
-struct trial {
+struct trial { /* zero at first */
     pid_t pid;           /* 0: none */
     bool first;          /* no VM has been shown to work so far */
     int64_t looked, not_before;  /* monotonic ms: when it was looked for what is due; nothing starts before */
     enum vm_accel accel; /* as it was told last */
     char why[VM_WHY];
 };
-#define TRIAL_INIT { 0 }
 
 struct trial_leave {
     bool go_on, start; /* the owner lets steps run now; and there is room for one, which is what it takes */

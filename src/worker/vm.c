@@ -211,7 +211,7 @@ static bool place (const int from[VM_FD_END])
     return close_range (3, VM_FD_FIRST - 1, 0) == 0 && close_range (VM_FD_END, ~0u, 0) == 0;
 }
 
-static void child (const struct vm_plan *p, const int fds[VM_FD_END], char **argv, const char *group, uid_t uid)
+static void child (const struct vm_plan *p, const int fds[VM_FD_END], char **argv, uid_t uid)
 {
     char *clean[] = { (char *) "PATH=/usr/local/bin:/usr/bin:/bin", (char *) "LC_ALL=C.UTF-8", NULL };
     sigset_t none;
@@ -219,7 +219,7 @@ static void child (const struct vm_plan *p, const int fds[VM_FD_END], char **arg
     int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
     sigemptyset (&none);
     sigprocmask (SIG_SETMASK, &none, NULL);
-    if (sandbox_confine (p->box, group) == -1)
+    if (sandbox_confine (p->box) == -1)
         _exit (125);
     if (uid) {
         gid_t groups[1];
@@ -241,7 +241,6 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
 {
     ARGS (a);
     const char *bwrap = getenv ("ASSAY_BWRAP");
-    char *group CLEANUP (free_ptr) = xasprintf ("%s.box", p->box->o.name);
     int theirs[5] = { -1, -1, -1, -1, -1 }, *ours[5] = { &vm->ctl, &vm->log, &vm->relay, &vm->console, &vm->qmp }, rc = -1;
     *vm = (struct vm) VM_INIT;
     for (int i = 0; i < (p->monitor ? 5 : 4); i++) {
@@ -268,7 +267,7 @@ int vm_start (struct vm *vm, const struct vm_plan *p, struct err *e)
                               [VM_FD_CONSOLE] = theirs[3], [VM_FD_QMP] = theirs[4], [VM_FD_INCOMING] = p->incoming };
     vm->pid = fork ();
     if (vm->pid == 0)
-        child (p, fds, a.v, group, sandbox_user (p->box));
+        child (p, fds, a.v, sandbox_user (p->box));
     if (vm->pid == -1 || (vm->pidfd = (int) syscall (SYS_pidfd_open, vm->pid, 0)) == -1) {
         err_errno (e, "VM: starting qemu");
         goto out;

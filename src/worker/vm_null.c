@@ -39,7 +39,7 @@ int vm_null (const struct sandbox *box, const struct vm_plan *plan, bool *blame,
     struct vm_plan p = *plan;
     struct vm vm;
     struct talk t;
-    char *group CLEANUP (free_ptr) = xasprintf ("%s.box", box->o.name), *empty CLEANUP (free_ptr) = xasprintf ("%s/null", box->o.dir);
+    char *empty CLEANUP (free_ptr) = xasprintf ("%s/null", box->o.dir);
     int rc = -1;
     *blame = false;
     null.o.step = &step;
@@ -51,11 +51,11 @@ int vm_null (const struct sandbox *box, const struct vm_plan *plan, bool *blame,
     p.monitor = false;
     if (file_mkdirs (empty, 0755, e) == 0 && vm_disk_input (&null, &p.input, e) == 0 && vm_disk_output (&null, vm_output_size (box->o.conf), &p.output, &p.output_read, e) == 0
         && vm_disk_ram (p.memory, &p.ram, e) == 0 && vm_start (&vm, &p, e) == 0) {
-        talk_init (&t, &vm, -1, group);
+        talk_init (&t, &vm, -1, box->group);
         rc = run (&t, p.accel == VM_KVM ? VM_NULL_MS : VM_NULL_EMULATED_MS, blame, e);
         talk_release (&t);
         vm_stop (&vm);
-        if (rc == -1 && (cgroup_oom (group) || strstr (e->msg, "annot allocate memory")))
+        if (rc == -1 && (cgroup_oom (box->group) || strstr (e->msg, "annot allocate memory")))
             *blame = false;
     }
     fd_close (&p.input);

@@ -48,19 +48,9 @@ void vm_kvm_test (const char *state, struct standing *s)
 {
     char *path CLEANUP (free_ptr) = machine_path (state);
     struct err e = ERR_INIT;
-    memset (s, 0, sizeof *s);
     bool works = kvm_probe (KVM_PROBE_MS, &e) == 0;
-    char *advice = strstr (e.msg, "; VMs are");
-    if (advice)
-        *advice = '\0';
-    if (standing_note (path, boot_id (), now_s (), works, e.msg, NULL) == 0)
-        standing_read (path, boot_id (), now_s (), s);
-    if (s->what == STANDING_UNTRIED) {
-        s->what = works ? STANDING_WORKS : STANDING_FAILED;
-        s->again = now_s () + standing_pause (1);
-        (void) snprintf (s->why, sizeof s->why, "%.*s", VM_WHY - 1, e.msg);
-    }
-    found = *s;
+    (void) standing_note (path, boot_id (), now_s (), works, e.msg, &found); /* which is whole also where it cannot be kept */
+    *s = found;
 }
 
 void vm_kvm_machine (const char *state, struct standing *s)
@@ -168,7 +158,7 @@ enum vm_accel vm_accel_any (const struct conf *conf, const char *state, char why
     if (s.what == STANDING_FAILED)
         return else_emulated (conf, &s, why);
     images_open (&im, state);
-    for (char *dir; (dir = next_image (&im)); free (dir)) {
+    for (char *dir; !good && (dir = next_image (&im)); free (dir)) {
         vm_kvm_image (dir, &s);
         good = good || s.what == STANDING_WORKS;
         if (s.what == STANDING_FAILED)

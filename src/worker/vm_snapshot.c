@@ -332,6 +332,8 @@ int snapshot_take (const char *path, struct vm *vm, int ram, int64_t max, struct
             rc = too_large (part, size, max, e);
         else
             make_room (snapshots, strrchr (part, '/') + 1, max - size);
+        if (snapshot_large (path, 0)) /* noted under another limit: it is no snapshot of another step */
+            file_remove_tree (path, NULL);
         if (rename (part, path) == -1 && errno != EEXIST && errno != ENOTEMPTY && rc == 0)
             rc = err_errno (e, "%s", path);
     }

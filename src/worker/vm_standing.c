@@ -58,7 +58,7 @@ void standing_read (const char *path, const char *key, int64_t now_s, struct sta
         standing_parse (buf_bytes (&text), key, now_s, s);
 }
 
-int standing_note (const char *path, const char *key, int64_t now_s, bool works, const char *why, struct err *e)
+int standing_note (const char *path, const char *key, int64_t now_s, bool works, const char *why, struct standing *out)
 {
     struct standing s, before;
     BUF (clean);
@@ -72,6 +72,8 @@ int standing_note (const char *path, const char *key, int64_t now_s, bool works,
         text_clean (bytes_str (why), false, &clean);
         (void) snprintf (s.why, sizeof s.why, "%s", buf_str (&clean));
     }
+    if (out)
+        *out = s;
     standing_format (&s, key, &text);
-    return file_write (path, buf_bytes (&text), 0644, e);
+    return file_write (path, buf_bytes (&text), 0644, NULL);
 }

@@ -2,7 +2,7 @@
  * installed now; kept in a small file, so that it is found out once and not by each step.
  *
  *     standing_read (path, key, now_s, &s)   // STANDING_UNTRIED where nothing is known, or all that is known is of another boot or qemu
- *     standing_note (path, key, now_s, works, why, &e)
+ *     standing_note (path, key, now_s, works, why, &s)   // s: what is known from now on, or NULL; -1: it could not be kept
  * A failure is not for ever: `again` says when it is tried once more; the pauses grow from a minute to an hour.
  */
 #ifndef ASSAY_WORKER_VM_STANDING_H
@@ -26,6 +26,6 @@ void standing_format (const struct standing *s, const char *key, struct buf *tex
 int64_t standing_pause (unsigned failures); /* seconds */
 
 void standing_read (const char *path, const char *key, int64_t now_s, struct standing *s);
-int standing_note (const char *path, const char *key, int64_t now_s, bool works, const char *why, struct err *e);
+int standing_note (const char *path, const char *key, int64_t now_s, bool works, const char *why, struct standing *out);
 
 #endif

@@ -210,10 +210,10 @@ static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *da
 {
     char words[300];
     int64_t ice = t->ice;
+    t->fault = TALK_OTHER;
     for (;;) {
         ice_look (t, false);
         int got = talk_record (buf_bytes (&t->ctl), kind, data, used);
-        t->fault = got == -1 || (got == 1 && *kind == RECORD_BROKEN) ? TALK_WRONG : TALK_FINE;
         if (got == -1)
             return err_set (e, ERR_FAILED, "the VM's guest wrote what makes no sense to its control port");
         if (got == 1 && *kind == RECORD_BROKEN) {
@@ -221,10 +221,8 @@ static int next (struct talk *t, int64_t until, unsigned *kind, struct bytes *da
             return err_set (e, ERR_FAILED, "the VM's guest: %s", words);
         }
         if (got == 1 && *kind == RECORD_TIME && t->deadline) {
-            if (++t->asked > ASKS_MAX) {
-                t->fault = TALK_WRONG;
+            if (++t->asked > ASKS_MAX)
                 return err_set (e, ERR_FAILED, "the VM's guest asked for the time more than %u times", ASKS_MAX);
-            }
             tell_time (t);
             drop (t, *used);
             continue;
@@ -256,12 +254,10 @@ static int expect (struct talk *t, unsigned wanted, int64_t until, struct bytes 
     unsigned kind = 0;
     char words[300];
     int got = next (t, until, &kind, data, used, e);
-    if (got == 1)
+    if (got == 1) {
         t->fault = TALK_LATE;
-    if (got == 1)
         return err_set (e, ERR_FAILED, "the VM did not start in time; its console's last words: %s", last_words (t, words));
-    if (got == 0 && kind != wanted)
-        t->fault = TALK_WRONG;
+    }
     if (got == 0 && kind != wanted)
         return err_set (e, ERR_FAILED, "the VM's guest spoke out of turn");
     return got;

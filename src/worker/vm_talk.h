@@ -32,7 +32,7 @@ struct talk {
     int64_t deadline;     /* of the step, as of go; with what it was frozen for until now */
     unsigned asked;       /* how often the guest asked for the time */
     bool told;            /* that it is over */
-    enum { TALK_FINE, TALK_LATE, TALK_GONE, TALK_WRONG } fault; /* after -1: no word in time; the VM went off without one; it said what makes no sense, or what it lacks */
+    enum { TALK_OTHER, TALK_LATE, TALK_GONE } fault; /* after -1: no word in time; the VM went off without one; anything else */
 };
 
 struct talk_end {

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/schema.h"
 #include "base/log.h"
 #include "broker/state.h"
 #include "cli/stream.h"
@@ -129,7 +130,7 @@ static void take_again (sqlite3 *db, size_t verdicts)
     sqlite3_stmt *q = NULL;
     if (sqlite3_prepare_v2 (db, "SELECT envelope FROM verdict WHERE idx > ?1 ORDER BY idx LIMIT ?2", -1, &q, NULL) != SQLITE_OK)
         die ("verdicts");
-    sqlite3_bind_int64 (q, 1, (sqlite3_int64) verdicts);
+    sqlite3_bind_int64 (q, 1, (int64_t) verdicts);
     sqlite3_bind_int64 (q, 2, BATCH);
     for (size_t i = 0; i < BATCH; i++) {
         if (sqlite3_step (q) != SQLITE_ROW) /* fewer than a batch */
@@ -205,16 +206,6 @@ struct times {
     double verifier, broker;             /* CPU */
 };
 
-static sqlite3_int64 ask (sqlite3 *db, const char *text)
-{
-    sqlite3_stmt *q = NULL;
-    sqlite3_int64 n = -1;
-    if (sqlite3_prepare_v2 (db, text, -1, &q, NULL) == SQLITE_OK && sqlite3_step (q) == SQLITE_ROW)
-        n = sqlite3_column_int64 (q, 0);
-    sqlite3_finalize (q);
-    return n;
-}
-
 static void watch (struct stream *s, sqlite3 *db, double began, pid_t command, size_t verdicts, struct times *t)
 {
     double heard = now_s ();
@@ -237,7 +228,7 @@ static void watch (struct stream *s, sqlite3 *db, double began, pid_t command, s
         }
         if (!t->command && waitpid (command, &status, WNOHANG) == command)
             t->command = now - began;
-        if (!t->ledger && (seen % BATCH == 0 || !got) && ask (db, "SELECT max(idx) FROM verdict") >= (sqlite3_int64) (2 * verdicts))
+        if (!t->ledger && (seen % BATCH == 0 || !got) && schema_number (db, "SELECT max(idx) FROM verdict") >= (int64_t) (2 * verdicts))
             t->ledger = now - began;
     }
     if (!t->command && waitpid (command, &status, 0) == command)
@@ -260,7 +251,7 @@ static void measure (struct held *h, const char *dir, size_t verdicts, struct ti
     pid_t idp = start ("assay-idp", idp_dir), broker = start ("assay-broker", broker_dir), verifier = start ("assay-verifier", verifier_dir);
     if (stream_open (&c, h->admin, STREAM_NEW, NULL, &s, &e) == -1)
         die ("stream");
-    if (sqlite3_open_v2 (path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK || ask (db, "SELECT max(idx) FROM verdict") != (sqlite3_int64) verdicts)
+    if (sqlite3_open_v2 (path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK || schema_number (db, "SELECT max(idx) FROM verdict") != (int64_t) verdicts)
         die ("the verifier's ledger");
     const struct msg_event *ev;
     while (stream_next (s, 1000, &ev, &e) == 1) /* they have met */
@@ -271,7 +262,7 @@ static void measure (struct held *h, const char *dir, size_t verdicts, struct ti
     watch (s, db, began, revoke_first (dir), verdicts, t);
     t->verifier = cpu_of (verifier) - t->verifier;
     t->broker = cpu_of (broker) - t->broker;
-    if (ask (db, "SELECT count(*) FROM step WHERE final = 1") != 0 || ask (db, "SELECT max(idx) FROM verdict") != (sqlite3_int64) (2 * verdicts))
+    if (schema_number (db, "SELECT count(*) FROM step WHERE final = 1") != 0 || schema_number (db, "SELECT max(idx) FROM verdict") != (int64_t) (2 * verdicts))
         die ("not everything is decided again, or something twice");
     take_again (db, verdicts);
     sqlite3_close (db);

@@ -90,6 +90,11 @@ build booted
 assay log "$id/build" >"$scratch/out"
 ! grep -q "no VM's snapshot" "$scratch/out" || fail "it was taken once more"
 [ -z "$(find "$realm/worker-1/state/snapshots" -name memory)" ] || fail "more snapshots than the owner allows"
+say "once its owner allows more, it is taken"
+printf '[worker]\nsnapshots = %s\n' $((size * 3 / 2)) >>"$ini"
+expect 0 assay --dir "$realm/worker-1" worker reload
+build resumed
+[ "$(find "$realm/worker-1/state/snapshots" -name memory | wc -l)" = 1 ] || fail "it was not kept"
 say "without snapshots: booted"
 kill "$worker"
 wait "$worker" || true

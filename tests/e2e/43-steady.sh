@@ -22,8 +22,6 @@ steps() { # N ISOLATION: so many null steps, one after the other
         n=$((n - 1))
     done
 }
-kib() { awk '/^RssAnon/ { print $2 }' "/proc/$worker/status"; }
-fds() { find "/proc/$worker/fd" -mindepth 1 | wc -l; }
 # the descriptors of a step are gone a moment after its verdict
 settled() { [ "$(fds)" -le "$fds" ]; }
 held() { # WHAT: no more descriptors than before, and no more memory than a sanitizer may need; make bench looks closer

@@ -10,7 +10,7 @@ cp "$one/worker.ini" "$scratch/ini"
 settings() { # WORKER LINES: its worker.ini is the one of the realm, and these
     { cat "$scratch/ini"; printf '%b' "$2"; } >"$1/worker.ini"
 }
-groups() { find /sys/fs/cgroup -name "assay-$(printf %s "$(readlink -f "$1/state")" | sha256sum | cut -c1-16)" -type d 2>/dev/null | wc -l; }
+groups() { find /sys/fs/cgroup -name "assay-$(worker_key "$1")" -type d 2>/dev/null | wc -l; }
 status() { assay worker --dir "$1" status --json; }
 is() { status "$1" | grep -q "$2"; }
 events() { timeout 3 assay watch --since 1 --json >"$scratch/events" 2>/dev/null || true; }

@@ -30,7 +30,7 @@ shown() { nsenter -t "$one_pid" -m mount --bind "$1" "$2"; }  # FILE PLACE: the 
 hidden() { nsenter -t "$one_pid" -m umount "$1"; }
 vm_image
 project p
-key=$(printf %s "$(readlink -f "$one/state")" | sha256sum | cut -c1-16)
+key=$(worker_key "$one")
 begin() { # PROJECT DRIVER RUN: leaves its id in $id
     printf 'image: %s\nsteps: {build: {run: %s, policy: {isolation: %s}, limits: {time: %s}}}\n' "$image" "$3" "$2" "${4:-200s}" >"$repo/.assay.yml"
     commit "$1 $2"

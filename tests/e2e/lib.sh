@@ -79,6 +79,9 @@ no_quarantine() {
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1
     export ASAN_OPTIONS
 }
+# What the process $worker has: KiB of memory of its own, and descriptors
+kib() { awk '/^RssAnon/ { print $2 }' "/proc/$worker/status"; }
+fds() { find "/proc/$worker/fd" -mindepth 1 | wc -l; }
 # until_true SECONDS COMMAND...
 until_true() {
     left=$(($1 * 10))

@@ -75,7 +75,7 @@ wait "$one" || true
 no_loops() { ! losetup -a | grep -q "$scratch"; }
 until_true 10 no_loops
 for w in one two; do [ "$(find "$realm/$w/state/steps" -mindepth 1 2>/dev/null | wc -l)" = 0 ] || { [ $w = two ] || fail "files of $w"; }; done
-key=$(printf %s "$(readlink -f "$realm/one/state")" | sha256sum | cut -c1-16) # this realm's, not whatever else runs
+key=$(worker_key "$realm/one") # this realm's, not whatever else runs
 no_groups() { [ -z "$(find /sys/fs/cgroup -type d -path "*assay-$key/*.box" 2>/dev/null)" ]; }
 until_true 20 no_groups
 done_ok

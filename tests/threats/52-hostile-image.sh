@@ -10,10 +10,8 @@ printf '[worker]\nisolation = qemu\nemulation = yes\nsnapshots = 512M\nsteps = 3
 printf '[leases]\nerrors = 1\ngrace = 12s\n' >>"$realm/broker/broker.ini"
 daemons worker-1
 worker=$pid
-kib() { awk '/^RssAnon/ { print $2 }' "/proc/$worker/status"; }
-fds() { find "/proc/$worker/fd" -mindepth 1 | wc -l; }
 fds=$(fds)
-key=$(printf %s "$(readlink -f "$one/state")" | sha256sum | cut -c1-16)
+key=$(worker_key "$one")
 groups() { find /sys/fs/cgroup -type d -path "*assay-$key/*" 2>/dev/null | wc -l; }
 project p
 all="early-junk early-result early-time early-off early-panic old-version early-log ready-twice result-at-ready off-at-ready panic-at-ready wakes-badly wakes-dead asks-on

@@ -159,7 +159,7 @@ refused() { grep -q '169.254.169.254 has no address that a worker may fetch from
 until_true 60 refused
 expect 0 assay cancel "$id"
 ours || fail "the control no longer works"
-key=$(printf %s "$(readlink -f "$realm/worker-1/state")" | sha256sum | cut -c1-16)
+key=$(worker_key "$realm/worker-1")
 no_groups() { [ -z "$(find /sys/fs/cgroup -path "*assay-$key/*" -name '*.run' 2>/dev/null)" ]; }
 until_true 20 no_groups
 done_ok
